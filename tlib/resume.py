@@ -39,7 +39,7 @@ class Checkpoint:
         self.identity = settings | {
             "initial weights": _digest(_weights(loop.model)),
             "data": _digest(batch),
-            "optimizer": _digest(repr((type(loop.optimizer.optimizer).__name__, groups, sizes))),
+            "optimizer": _digest(repr((type(loop.optimizer).__name__, groups, sizes))),
             "schedule": [loop.schedule(i, 10) for i in range(10)] if loop.schedule else None,
             "code of the model": _digest(sorted(codes)),
             "code of the loss": _digest(

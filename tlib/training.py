@@ -188,8 +188,8 @@ class _Loop:
         AcceleratorState._reset_state(reset_partial_state=alone)  # else the first fit's precision would bind all
         mixed = "no" if self.precision == "fp32" else self.precision
         self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision=mixed)
-        self.optimizer = self.accelerator.prepare_optimizer(optimizer, device_placement=False)
-        self.model, self.loss_fn, self.schedule, self.clip = model, loss_fn, schedule, clip
+        self.several = self.accelerator.num_processes > 1
+        self.model, self.loss_fn, self.optimizer, self.schedule, self.clip = model, loss_fn, optimizer, schedule, clip
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.base_lrs = [group["lr"] for group in optimizer.param_groups]
         self.history, self.pending = History(), []
@@ -200,8 +200,7 @@ class _Loop:
         """Around the whole training: the clock, a noise of its own for each process, base rates put back after it."""
         self.started = time.perf_counter() - self.history.seconds
         self.optimizer.zero_grad()
-        several = self.accelerator.num_processes > 1
-        if several and self.step == 0 and self.accelerator.process_index:  # else each would drop the same units
+        if self.several and self.step == 0 and self.accelerator.process_index:  # else each would drop the same units
             torch.manual_seed(torch.initial_seed() + self.accelerator.process_index)
         try:
             yield
@@ -211,7 +210,7 @@ class _Loop:
                 group["lr"] = lr
             self.optimizer.zero_grad()
             self.model.eval()
-        if several:
+        if self.several:
             synchronize_rng_states(["torch"])
 
     def check_trainable(self) -> None:
@@ -230,15 +229,23 @@ class _Loop:
         batch, share = self.shard(send_to_device(batch, self.device))
         with self.accelerator.autocast():
             loss = self.loss_fn(self.model, batch)
-        self.accelerator.backward(loss if share == 1 else loss * share)
-        if self.accelerator.num_processes > 1:
+        loss = loss if share == 1 else loss * share
+        scaler = self.accelerator.scaler  # only at fp16, whose small gradients would vanish unscaled
+        (scaler.scale(loss) if scaler else loss).backward()
+        if self.several:
             self.average_gradients()
         if self.clip is not None:
-            self.accelerator.clip_grad_norm_(self.parameters, self.clip)
-        self.optimizer.step()
+            if scaler:
+                scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        if scaler:
+            scaler.step(self.optimizer)
+            scaler.update()
+        else:
+            self.optimizer.step()
         self.optimizer.zero_grad()
         self.history.lrs.append(max(group["lr"] for group in self.optimizer.param_groups))
-        self.pending.append(loss.detach() * share)
+        self.pending.append(loss.detach().float())
         self.step += 1
         if self.device.type == "cpu" or len(self.pending) >= FETCH_EVERY:
             self.fetch()
@@ -282,7 +289,8 @@ class _Loop:
         """Move the losses since the last look into the history, and stop if one is not a number."""
         if not self.pending:
             return
-        losses = self.accelerator.reduce(torch.stack(self.pending).float(), "mean").tolist()
+        losses = torch.stack(self.pending)
+        losses = (self.accelerator.reduce(losses, "mean") if self.several else losses).tolist()
         self.pending.clear()
         for step, loss in enumerate(losses, start=self.step - len(losses)):
             if not math.isfinite(loss):
