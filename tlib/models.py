@@ -1,0 +1,79 @@
+"""Pretrained encoders by name and profile, their from-scratch twins, and the checkpoints that the project ships."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlib import data, store
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+# Where an encoder comes from. At laptop scale no hub is asked: the files are a data set of the catalogue.
+ENCODERS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
+
+CHECKPOINTS = Path(__file__).with_name("checkpoints")
+
+
+def encoder(name: str, profile: str | None = None) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """A pretrained encoder in evaluation mode, and its tokenizer.
+
+    "minilm" is a six-layer BERT of width 384 (22.7M parameters) that was tuned contrastively on sentence pairs after
+    its pretraining, and has no masked-word head: say so wherever it stands for BERT.
+
+    Args:
+        name: a key of `ENCODERS`.
+        profile: "laptop" reads the verified archive of `tlib.data`, without network once it is cached; "colab" and
+            "paper" ask the hub. Default: `TLIB_PROFILE`, else "laptop".
+
+    Raises:
+        ValueError: there is no such encoder.
+        tlib.data.DataError: the archive cannot be had.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    if name not in ENCODERS:
+        raise ValueError(f"no encoder is called {name!r}; there are {', '.join(ENCODERS)}")
+    local = (profile or os.environ.get("TLIB_PROFILE", "laptop")) == "laptop"
+    place = data.fetch_dir(name) if local else ENCODERS[name]
+    settings = {"local_files_only": local, "trust_remote_code": False}
+    # The model's pooler was never trained on: leave it out, so that nobody reads meaning into it.
+    model = AutoModel.from_pretrained(place, use_safetensors=True, add_pooling_layer=False, **settings)
+    return model.eval(), AutoTokenizer.from_pretrained(place, **settings)
+
+
+def twin(config: "PretrainedConfig", seed: int) -> "PreTrainedModel":
+    """The same architecture with random weights, in evaluation mode: the "from scratch" arm of a comparison.
+
+    Built from the config alone (re-initialising a loaded model leaves its pretrained weights in place), with weights
+    that depend on `seed` only; the caller's random state is untouched.
+    """
+    import torch
+    from transformers import AutoModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoModel.from_config(config, add_pooling_layer=False).eval()
+
+
+def checkpoint(name: str) -> tuple[dict[str, "torch.Tensor"], dict]:
+    """Weights (as stored, in half precision) and card of a checkpoint that ships with tlib; see `tlib pretrain`.
+
+    Raises:
+        FileNotFoundError: no such checkpoint ships.
+        ValueError: the weights are not those of the card.
+    """
+    from safetensors.torch import load_file
+
+    weights, card_path = CHECKPOINTS / f"{name}.safetensors", CHECKPOINTS / f"{name}.json"
+    if not (weights.is_file() and card_path.is_file()):
+        shipped = ", ".join(sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))) or "none"
+        raise FileNotFoundError(
+            f"no checkpoint is called {name!r}; shipped: {shipped}. `tlib pretrain {name}` makes one"
+        )
+    card = json.loads(card_path.read_text(encoding="utf-8"))
+    if (actual := store.sha256(weights)) != card["sha256"]:
+        raise ValueError(f"{weights} has SHA-256 {actual}, its card says {card['sha256']}: install tlib anew")
+    return load_file(weights), card
