@@ -9,7 +9,6 @@ import nbformat
 import pytest
 from filelock import FileLock
 
-import tlib
 from tlib import pipeline
 from tlib.pipeline import BookError, Project
 
@@ -39,14 +38,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     (tmp_path / "book" / "index.md").write_text("# Tiny\n")
     for name in ("01_first", "02_second"):
         write_notebook(tmp_path, name, CELL, RECORD.format(name=name))
-    site = SimpleNamespace(generate=lambda stage, records: None, readme_table=lambda records: "| table |")
-    monkeypatch.setattr(tlib, "site", site, raising=False)
+    site = SimpleNamespace(generate=lambda stage, records: None)
+    monkeypatch.setattr(pipeline, "site", site)
     return Project(tmp_path)
 
 
 def output(project: Project, chapter: str) -> str:
     """What the first code cell of the kept notebook printed."""
-    notebook = nbformat.read(project.kept(chapter) / "notebook.ipynb", 4)
+    notebook = nbformat.read(project.executed / f"{chapter}.ipynb", 4)
     return notebook.cells[1].outputs[0].text
 
 
@@ -77,7 +76,7 @@ def test_the_fingerprint_follows_profile_and_data(project: Project, monkeypatch:
     first = fingerprint(project)
     assert pipeline.fingerprint(Project(project.root, "colab"), project.notebook("01_first")) != first
     hashes = {"brown": "aa"}
-    monkeypatch.setattr(tlib, "data", SimpleNamespace(hashes=lambda names: hashes), raising=False)
+    monkeypatch.setattr(pipeline, "data", SimpleNamespace(hashes=lambda names: hashes))
     write_notebook(project.root, "01_first", CELL, tlib={"data": ["brown"]})
     assert pipeline.data_names(project.notebook("01_first")) == ["brown"]
     declared = fingerprint(project)
@@ -175,10 +174,16 @@ def test_an_unknown_chapter_is_named(project: Project) -> None:
         pipeline.run_chapters(project, ["99_none"])
 
 
-def test_the_folder_of_executed_notebooks_may_be_lost_at_any_time(project: Project) -> None:
+def test_a_kept_run_without_its_key_does_not_count(project: Project) -> None:
+    project.executed.mkdir(parents=True)
+    shutil.copy(project.notebook("01_first"), project.executed)
     assert not pipeline.is_fresh(project, "01_first")
-    kept = project.kept("01_first")
-    kept.mkdir(parents=True)
-    assert not pipeline.is_fresh(project, "01_first"), "a folder without its key does not count"
-    shutil.rmtree(project.build)
-    assert not pipeline.is_fresh(project, "01_first")
+
+
+def test_a_missing_and_a_damaged_notebook_are_named(project: Project) -> None:
+    project.notebook("02_second").write_text("{ cut off")
+    with pytest.raises(BookError, match=r"02_second.ipynb is not a notebook.*restore it"):
+        pipeline.build_book(project)
+    project.notebook("02_second").unlink()
+    with pytest.raises(BookError, match=r"_toc.yml lists chapters that notebooks/ does not have: 02_second"):
+        pipeline.build_book(project)

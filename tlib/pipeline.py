@@ -12,14 +12,15 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import yaml
 from filelock import FileLock, Timeout
+
+from tlib import data, site
 
 WORKERS = 2
 # Seconds after which a cell counts as hung: several times each profile's budget for a whole chapter.
@@ -32,25 +33,15 @@ class BookError(RuntimeError):
     """The book could not be made. The message names the step and the remedy; it is shown without a traceback."""
 
 
-@dataclass(frozen=True)
 class Project:
     """A checkout of the book at `root`, to be run at one profile ("laptop", "colab" or "paper")."""
 
-    root: Path
-    profile: str = "laptop"
-
-    @property
-    def build(self) -> Path:
-        return self.root / "_build"
-
-    @property
-    def committed(self) -> Path:
-        """Where the committed records of this profile are."""
-        return self.root / "book" / "results" / self.profile
-
-    def kept(self, chapter: str) -> Path:
-        """The folder with the outcome of the chapter's last good run: its executed notebook, its record, its key."""
-        return self.build / "executed" / self.profile / chapter
+    def __init__(self, root: Path, profile: str = "laptop"):
+        self.root, self.profile = root, profile
+        self.build = root / "_build"
+        self.committed = root / "book" / "results" / profile
+        # Where each chapter's last good run is kept: executed notebook, record (.json), and .key of their inputs.
+        self.executed = self.build / "executed" / profile
 
     def notebook(self, chapter: str) -> Path:
         return self.root / "notebooks" / f"{chapter}.ipynb"
@@ -58,7 +49,10 @@ class Project:
     def chapters(self) -> list[str]:
         """The chapters of `_toc.yml` in reading order: `03_ulmfit` for `notebooks/03_ulmfit`."""
         toc = yaml.safe_load((self.root / "_toc.yml").read_text(encoding="utf-8"))
-        return [Path(file).stem for file in _toc_files(toc) if file.startswith("notebooks/")]
+        names = [Path(file).stem for file in _toc_files(toc) if file.startswith("notebooks/")]
+        if missing := [name for name in names if not self.notebook(name).exists()]:
+            raise BookError(f"_toc.yml lists chapters that notebooks/ does not have: {', '.join(missing)}")
+        return names
 
 
 def build_book(project: Project) -> Path:
@@ -66,8 +60,8 @@ def build_book(project: Project) -> Path:
 
     Raises `BookError` when a notebook fails or the site build warns; the site published before stays in place.
     """
+    chapters = project.chapters()
     with _locked(project):
-        chapters = project.chapters()
         stale = [chapter for chapter in chapters if not is_fresh(project, chapter)]
         print(f"{len(chapters) - len(stale)} of {len(chapters)} chapters are unchanged since they last ran")
         _execute(project, stale)
@@ -84,12 +78,12 @@ def run_chapters(project: Project, names: list[str], accept: bool = False) -> di
         raise BookError(f"unknown chapter {', '.join(unknown)}: _toc.yml lists {', '.join(project.chapters())}")
     with _locked(project):
         _execute(project, names, accept)
-    return {name: json.loads((project.kept(name) / "record.json").read_text(encoding="utf-8")) for name in names}
+    return {name: json.loads((project.executed / f"{name}.json").read_text(encoding="utf-8")) for name in names}
 
 
 def is_fresh(project: Project, chapter: str) -> bool:
     """Whether the kept outcome of the chapter is what a run would give now."""
-    key = project.kept(chapter) / "key"
+    key = project.executed / f"{chapter}.key"
     return key.exists() and key.read_text() == _key(project, chapter, fingerprint(project, project.notebook(chapter)))
 
 
@@ -99,8 +93,6 @@ def fingerprint(project: Project, notebook: Path) -> str:
     That is: the notebook, every file of `tlib/` except the book-making modules, the pinned versions, Python's own
     version, the profile and the hashes of the data sets that the notebook declares.
     """
-    from tlib import data
-
     names, library = data_names(notebook), project.root / "tlib"
     facts = {
         "notebook": _sha256(notebook),
@@ -115,8 +107,11 @@ def fingerprint(project: Project, notebook: Path) -> str:
 
 def data_names(notebook: Path) -> list[str]:
     """The data sets that a notebook declares in its metadata: `{"tlib": {"data": ["bbc_news", ...]}}`."""
-    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    return list(metadata.get("tlib", {}).get("data", []))
+    try:
+        metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    except (ValueError, KeyError) as error:
+        raise BookError(f"{notebook.name} is not a notebook ({error}): restore it from version control") from None
+    return metadata.get("tlib", {}).get("data", [])
 
 
 @contextmanager
@@ -136,8 +131,6 @@ def _key(project: Project, chapter: str, before: str) -> str:
 
 def _execute(project: Project, chapters: list[str], accept: bool = False) -> None:
     """Run the chapters and keep the outcome of each that passed; raises `BookError` if one did not."""
-    from tlib import data
-
     if not chapters:
         return
     for name in sorted({name for chapter in chapters for name in data_names(project.notebook(chapter))}):
@@ -149,31 +142,24 @@ def _execute(project: Project, chapters: list[str], accept: bool = False) -> Non
         copies = {chapter: Path(shutil.copy2(project.notebook(chapter), folder)) for chapter in chapters}
         before = {chapter: fingerprint(project, copy) for chapter, copy in copies.items()}
         passed = _run_notebooks(project, list(copies.values()), accept)
-        recorded = {chapter for chapter in passed if (folder / f"{chapter}.json").exists()}
-        for chapter in recorded:
-            if accept:
-                project.committed.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(folder / f"{chapter}.json", project.committed)
-            _keep(project, chapter, folder, before[chapter])
-    if failed := sorted(set(chapters) - passed):
+        for chapter in passed:
+            record, key = folder / f"{chapter}.json", project.executed / f"{chapter}.key"
+            if not record.exists():
+                raise BookError(f"{chapter} left no record: the last cell of a chapter calls ch.finish()")
+            key.unlink(missing_ok=True)  # written again last: without its key, a kept run does not count
+            for target in [project.executed, project.committed] if accept else [project.executed]:
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(record, target)
+            shutil.copy2(copies[chapter], project.executed)
+            key.write_text(_key(project, chapter, before[chapter]))
+    if failed := [chapter for chapter in chapters if chapter not in passed]:
         raise BookError(f"{', '.join(failed)} failed: the failing cell and its error stand above")
-    if silent := sorted(passed - recorded):
-        raise BookError(f"{', '.join(silent)} left no record: the last cell of a chapter calls ch.finish()")
-
-
-def _keep(project: Project, chapter: str, folder: Path, before: str) -> None:
-    kept = project.kept(chapter)
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
-    shutil.copy2(folder / f"{chapter}.ipynb", kept / "notebook.ipynb")
-    shutil.copy2(folder / f"{chapter}.json", kept / "record.json")
-    (kept / "key").write_text(_key(project, chapter, before))  # written last: a folder without a key does not count
 
 
 def _run_notebooks(project: Project, notebooks: list[Path], accept: bool) -> set[str]:
     """Run notebooks in place, `WORKERS` at a time with one thread each; returns the names of those that passed."""
     folder, report = notebooks[0].parent, notebooks[0].with_name("report.xml")
-    print(f"running {', '.join(sorted(notebook.stem for notebook in notebooks))} ({project.profile} profile)")
+    print(f"running {', '.join(notebook.stem for notebook in notebooks)} ({project.profile} profile)")
     command = [sys.executable, "-m", "pytest", "-v", "--no-header", "-c", os.devnull, "--rootdir", str(folder)]
     command += ["--nbmake", "--overwrite", "--nbmake-kernel=python3", f"--junitxml={report}", "-p", "no:cacheprovider"]
     command += [f"--nbmake-timeout={CELL_TIMEOUT[project.profile]}", "-n", str(min(WORKERS, len(notebooks)))]
@@ -200,8 +186,6 @@ def _environment(project: Project, results: Path, accept: bool) -> dict[str, str
 
 def _stage(project: Project, chapters: list[str]) -> Path:
     """The staging copy: the checkout's prose and configuration with the executed notebooks and their records."""
-    from tlib import site
-
     stage = project.build / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     shutil.copytree(project.root / "book", stage / "book", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
@@ -211,8 +195,8 @@ def _stage(project: Project, chapters: list[str]) -> Path:
     for file in ("_config.yml", "_toc.yml"):
         shutil.copy2(project.root / file, stage / file)
     for chapter in chapters:
-        shutil.copy2(project.kept(chapter) / "notebook.ipynb", stage / "notebooks" / f"{chapter}.ipynb")
-        shutil.copy2(project.kept(chapter) / "record.json", results / f"{chapter}.json")
+        shutil.copy2(project.executed / f"{chapter}.ipynb", stage / "notebooks")
+        shutil.copy2(project.executed / f"{chapter}.json", results)
     site.generate(stage, results.parent)
     return stage
 
@@ -247,10 +231,10 @@ def _toc_files(node: object) -> list[str]:
     return [file for child in node for file in _toc_files(child)] if isinstance(node, list) else []
 
 
-def _tree_hash(folder: Path, leave_out: Iterable[Path] = ()) -> str:
+def _tree_hash(folder: Path, leave_out: Set[Path] = frozenset()) -> str:
     """SHA-256 over the names and contents of the files under `folder`, without Python's own cache."""
     digest = hashlib.sha256()
-    for path in sorted(set(folder.rglob("*")) - set(leave_out)):
+    for path in sorted(set(folder.rglob("*")) - leave_out):
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(f"{path.relative_to(folder).as_posix()} {_sha256(path)}\n".encode())
     return digest.hexdigest()
