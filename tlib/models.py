@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +13,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-# Where an encoder comes from. At laptop scale no hub is asked: the files are a data set of the catalogue.
-ENCODERS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
+# Encoder: the hub's id and revision of the same weights. At laptop scale the files are an entry of `tlib.data`.
+ENCODERS = {"minilm": ("sentence-transformers/all-MiniLM-L6-v2", "c9745ed1d9f207416be6d2e6f8de32d1f16199bf")}
 
 CHECKPOINTS = Path(__file__).with_name("checkpoints")
 
@@ -37,10 +39,10 @@ def encoder(name: str, profile: str | None = None) -> tuple["PreTrainedModel", "
     if name not in ENCODERS:
         raise ValueError(f"no encoder is called {name!r}; there are {', '.join(ENCODERS)}")
     local = (profile or os.environ.get("TLIB_PROFILE", "laptop")) == "laptop"
-    place = data.fetch_dir(name) if local else ENCODERS[name]
-    settings = {"local_files_only": local, "trust_remote_code": False}
-    # The model's pooler was never trained on: leave it out, so that nobody reads meaning into it.
-    model = AutoModel.from_pretrained(place, use_safetensors=True, add_pooling_layer=False, **settings)
+    place, revision = (data.fetch_dir(name), None) if local else ENCODERS[name]
+    settings = {"revision": revision, "local_files_only": local, "trust_remote_code": False}
+    with _no_progress_bar():
+        model = AutoModel.from_pretrained(place, use_safetensors=True, **settings)
     return model.eval(), AutoTokenizer.from_pretrained(place, **settings)
 
 
@@ -55,7 +57,21 @@ def twin(config: "PretrainedConfig", seed: int) -> "PreTrainedModel":
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AutoModel.from_config(config, add_pooling_layer=False).eval()
+        return AutoModel.from_config(config).eval()
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Transformers draws a bar even for files at hand, which a notebook would keep for good."""
+    from transformers.utils import logging
+
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
 
 
 def checkpoint(name: str) -> tuple[dict[str, "torch.Tensor"], dict]:

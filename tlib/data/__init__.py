@@ -50,7 +50,7 @@ def fetch(name: str) -> Path:
     entry, failures = info(name), []
     for archive in entry.archives:
         try:
-            return sources.fetch(archive, name)
+            return sources.fetch(archive, f"Data set {name!r}")
         except DataError as error:
             failures.append(str(error))
     raise DataError("\n".join(failures) or f"{name!r} comes from the hub and has no archive: use load({name!r})")

@@ -23,8 +23,8 @@ def place(archive: Archive) -> Path:
     return paths.cache() / "archives" / archive.filename
 
 
-def fetch(archive: Archive, name: str) -> Path:
-    """Path of the verified `archive` in the cache, fetched if need be; `name` is the data set's, for messages.
+def fetch(archive: Archive, purpose: str) -> Path:
+    """Path of the verified `archive` in the cache, fetched if need be; `purpose` begins an error's message.
 
     Two processes at once fetch it once: the second waits for the first. A file appears at its place complete and
     verified, or not at all; what a killed download left is removed by the next try.
@@ -40,7 +40,7 @@ def fetch(archive: Archive, name: str) -> Path:
                     _download(archive, folder, target)
     except (DataError, OSError) as error:
         raise DataError(
-            f"Data set {name!r}: {archive} cannot be had: {error}."
+            f"{purpose}: {archive} cannot be had: {error}."
             f"\nCheck the network connection and the free disk space, or place the file by hand at {target} ."
             "\nTLIB_CACHE moves the cache to another folder."
         ) from error
