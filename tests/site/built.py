@@ -1,0 +1,15 @@
+"""Where the built site lies and which pages it has.
+
+`TLIB_SITE` names another folder of built pages than `_build/html`, for example a downloaded one.
+"""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SITE = Path(os.environ.get("TLIB_SITE") or ROOT / "_build" / "html")
+PAGES = sorted(
+    page.relative_to(SITE).as_posix()
+    for page in SITE.rglob("*.html")
+    if "_static" not in page.parts and page != SITE / "index.html"  # which only leads to book/index.html
+)

@@ -1,0 +1,73 @@
+"""The built site, served on a free port, and a real browser to look at it. `make book` must have run."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from built import SITE
+from playwright.sync_api import Browser, sync_playwright
+
+from tlib.data import archives, sources
+from tlib.data.catalogue import Archive
+
+AXE = Archive(
+    "npm",
+    "axe-core",
+    "4.14.1",
+    "axe-core-4.14.1.tgz",
+    "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745",
+)
+# Without these Chromium speaks to hosts of its own, and as root it does not start at all.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """Folder of the built pages."""
+    if not (SITE / "index.html").is_file():
+        pytest.fail(f"There is no site in {SITE}: run `make book` first.")
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def server(site: Path) -> Iterator[str]:
+    """Address of a server that serves the site, such as `http://127.0.0.1:40123`."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing: pytest's output is for failures."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, headless."""
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
+        pytest.fail("The site is tested in Chromium, and there is none: install it, e.g. `apt-get install chromium`.")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, headless=True, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """Source of axe-core, which finds barriers to people who use assistive technology."""
+    return archives.member(sources.fetch(AXE, "axe-core, for the tests of the site"), "package/axe.min.js").decode()

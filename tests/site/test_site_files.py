@@ -1,0 +1,73 @@
+"""The files of the built site: links, what must not be published, search, notices."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+from built import PAGES, ROOT
+from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.site
+
+
+@pytest.fixture(scope="module")
+def soups(site: Path) -> dict[Path, BeautifulSoup]:
+    """Every page, parsed."""
+    return {(site / page): BeautifulSoup((site / page).read_text("utf-8"), "html.parser") for page in PAGES}
+
+
+def test_internal_links_resolve(site: Path, soups: dict[Path, BeautifulSoup]) -> None:
+    """A link to another page, and to a place on it, leads there."""
+    anchors = {page: {tag["id"] for tag in soup.find_all(id=True)} for page, soup in soups.items()}
+    broken = []
+    for page, soup in soups.items():
+        for link in soup.find_all("a", href=True):
+            parts = urlsplit(link["href"])
+            if parts.scheme or link["href"] == "#":
+                continue
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            fragment = unquote(parts.fragment)
+            if not target.is_file() or (fragment and fragment not in anchors.get(target, {fragment})):
+                broken.append(f"{page.relative_to(site)} -> {link['href']}")
+    assert broken == []
+
+
+def test_every_page_has_its_notices(soups: dict[Path, BeautifulSoup]) -> None:
+    """A title, a language, a copyright and a licence on every page but the redirect at the root."""
+    for page, soup in soups.items():
+        if soup.find("meta", attrs={"http-equiv": "Refresh"}):
+            continue
+        text = soup.get_text(" ")
+        assert soup.html["lang"] == "en" and soup.title.get_text(strip=True), page
+        assert "Copyright" in text and "CC BY 4.0" in text, page
+
+
+def test_nothing_is_published_by_accident(site: Path, soups: dict[Path, BeautifulSoup]) -> None:
+    """No raw notebook, which could hold solutions; no unfilled place; no path of the machine that built the site."""
+    assert not [path for path in site.rglob("*") if path.suffix == ".ipynb" or path.name == "_sources"]
+    for page, soup in soups.items():
+        assert "% generated:" not in str(soup), page
+        assert str(ROOT) not in str(soup), page
+
+
+def test_chapters_can_be_opened_in_colab(site: Path, soups: dict[Path, BeautifulSoup]) -> None:
+    """The theme's launch button and the card beneath the title lead to the chapter's notebook."""
+    for page, soup in soups.items():
+        if page.parent == site / "notebooks":
+            links = [a["href"] for a in soup.find_all("a", href=True) if "colab.research.google.com" in a["href"]]
+            assert len(links) >= 2 and all(link.endswith(f"/notebooks/{page.stem}.ipynb") for link in links), page
+
+
+def test_search_finds_a_word(server: str, browser: Browser) -> None:
+    """A reader types a word into the search field and is led to a page that has it."""
+    page = browser.new_page()
+    page.goto(f"{server}/book/index.html")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("discriminative")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?*")
+    page.wait_for_selector("#search-results li a")
+    results = page.locator("#search-results li a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    page.close()
+    assert any("glossary" in link for link in results), results

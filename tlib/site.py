@@ -1,0 +1,219 @@
+"""What the website shows of the records: verdicts, chapter cards, the list of papers, the README's table.
+
+`generate` fills a staging copy of the book before Jupyter Book turns it into pages. The sentences live in `book/*.md`,
+the markup in `book/_fragments/*.j2`; this module only reads records and works out what the two need to show.
+"""
+
+import json
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tlib.records import describe, read_record, unit
+
+PROFILES = ("laptop", "colab", "paper")
+VERDICTS = ("confirmed", "refuted", "inconclusive")
+# The address that _config.yml and the how-to pages carry until GITHUB_REPOSITORY names the real one.
+STAND_IN = "your_account/transfer-learning-recreated"
+PLOT_WIDTH = 480
+MATHJAX = ("3.2.2", "1b9c0a1c44df864e915690558e72adb9cc5203360daefd385084ced3b6c64c09")
+MATHJAX_FILE = "tex-svg-full.js"  # one file with every TeX extension and no fonts to load
+
+
+class SiteError(RuntimeError):
+    """The site cannot be generated; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One of the twenty papers, as `book/papers.yml` lists it, with the records that its chapter left so far."""
+
+    slug: str
+    name: str
+    cite: str
+    authors: str
+    year: int
+    idea: str
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def number(self) -> str:
+        """Two digits, as in the file names."""
+        return self.slug[:2]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the chapter has been run in any profile."""
+        return bool(self.records)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the book; `page` is its opening page in `book/`, without `.md`."""
+
+    title: str
+    page: str
+    idea: str
+    chapters: list[Chapter]
+
+    @property
+    def begun(self) -> bool:
+        """Whether one of its chapters is finished, so that its opening page is in the book."""
+        return any(chapter.finished for chapter in self.chapters)
+
+
+def generate(stage: Path, records: Path) -> None:
+    """Write everything generated into the staging copy `stage`, from the records in `records/<profile>/<chapter>.json`.
+
+    Fills the marked places of the front page and the results page, puts a card beneath the title of every chapter, sets
+    the repository's address (`GITHUB_REPOSITORY`, if set) and adds MathJax, so that pages load nothing from elsewhere.
+
+    Raises:
+        SiteError: a record without a paper, a page without its marked place, a malformed `GITHUB_REPOSITORY`.
+    """
+    parts = load_parts(stage / "book" / "papers.yml", records)
+    repository = _set_repository(stage)
+    for name, page in (("claims", "index.md"), ("papers", "index.md"), ("results", "results.md")):
+        _fill(stage / "book" / page, name, _render(stage, f"{name}.md.j2", parts=parts))
+    for chapter in _chapters(parts):
+        notebook = stage / "notebooks" / f"{chapter.slug}.ipynb"
+        if notebook.exists() and chapter.finished:
+            colab = f"https://colab.research.google.com/github/{repository}/blob/main/notebooks/{notebook.name}"
+            _insert_card(notebook, _render(stage, "card.md.j2", chapter=chapter, colab=colab))
+    _add_mathjax(stage / "book" / "_static" / "mathjax")
+
+
+def readme_table(records: Path) -> str:
+    """The README's table of chapters in Markdown, for records kept at `book/results` of a checkout."""
+    lines = ["| | Chapter | Paper | State | Verdicts (laptop) |", "|---|---|---|---|---|"]
+    for chapter in _chapters(load_parts(records.parent / "papers.yml", records)):
+        title = f"[{chapter.name}](notebooks/{chapter.slug}.ipynb)" if chapter.finished else chapter.name
+        state = "finished" if chapter.finished else "planned"
+        counts = ", ".join(f"{n} {verdict}" for verdict, n in verdict_counts(chapter.records.get("laptop", {})).items())
+        lines.append(f"| {chapter.number} | {title} | {chapter.authors} ({chapter.year}) | {state} | {counts} |")
+    return "\n".join(lines) + "\n"
+
+
+def load_parts(papers: Path, records: Path) -> list[Part]:
+    """The parts of the book in order, each chapter with the records found under `records`."""
+    import yaml
+
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for profile in PROFILES:
+        for path in sorted((records / profile).glob("*.json")):
+            found.setdefault(path.stem, {})[profile] = read_record(path)
+    parts = []
+    for entry in yaml.safe_load(papers.read_text(encoding="utf-8")):
+        chapters = [Chapter(**facts, records=found.pop(facts["slug"], {})) for facts in entry["chapters"]]
+        parts.append(Part(entry["part"], entry["page"], entry["idea"], chapters))
+    if found:
+        names = ", ".join(sorted(found))
+        raise SiteError(f"{papers.name} lists no chapter for the records of {names}: add an entry.")
+    return parts
+
+
+def verdict_counts(record: dict[str, Any]) -> dict[str, int]:
+    """How many claims of a record came out each way; verdicts that none has are left out."""
+    counts = Counter(claim["verdict"] for claim in record.get("claims", []))
+    return {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}
+
+
+def plot(claim: dict[str, Any]) -> dict[str, Any]:
+    """Where the marks of a claim's plot stand, from 0 at its left to `PLOT_WIDTH` at its right.
+
+    Keys: "zero", "margins", and for "claim" and "control" the low end, the high end and the effect.
+    """
+    control = claim.get("control") or {"effect": claim["effect"], "interval": claim["interval"]}
+    margins = [claim["margin"], -claim["margin"]] if claim["kind"] == "equivalence" else [claim["margin"]]
+    values = [0.0, *margins, *claim["interval"], *control["interval"]]
+    low, high = min(values), max(values)
+    pad = 0.08 * ((high - low) or 1.0)
+
+    def x(value: float) -> float:
+        return round(PLOT_WIDTH * (value - low + pad) / (high - low + 2 * pad), 1)
+
+    return {
+        "zero": x(0.0),
+        "margins": [x(margin) for margin in margins],
+        "claim": [x(value) for value in (*claim["interval"], claim["effect"])],
+        "control": [x(value) for value in (*control["interval"], control["effect"])],
+    }
+
+
+def duration(seconds: float) -> str:
+    """A run time in print: `48 s`, `4 min 10 s`, `2 h 5 min`."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def memory(megabytes: float) -> str:
+    """A peak of memory in print, in GB from one GB on."""
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+
+
+def _chapters(parts: list[Part]) -> list[Chapter]:
+    return [chapter for part in parts for chapter in part.chapters]
+
+
+def _render(stage: Path, template: str, **values: Any) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(stage / "book" / "_fragments"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    helpers = (describe, duration, memory, plot, unit, verdict_counts)
+    environment.globals.update(
+        {helper.__name__: helper for helper in helpers}, PROFILES=PROFILES, PLOT_WIDTH=PLOT_WIDTH
+    )
+    return environment.get_template(template).render(**values)
+
+
+def _fill(page: Path, name: str, content: str) -> None:
+    """Replace the line `% generated: name` of a page by `content`."""
+    marker = f"% generated: {name}\n"
+    text = page.read_text(encoding="utf-8")
+    if text.count(marker) != 1:
+        raise SiteError(f"{page.name} must hold the line {marker.strip()!r} exactly once.")
+    page.write_text(text.replace(marker, content), encoding="utf-8")
+
+
+def _insert_card(notebook: Path, card: str) -> None:
+    """Put `card` into a new Markdown cell after the first one, which holds the chapter's title."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    cell = {"cell_type": "markdown", "id": "chapter-card", "metadata": {}, "source": card}
+    content["cells"].insert(1, cell)
+    notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _set_repository(stage: Path) -> str:
+    """Write the repository's `owner/name` over the stand-in, in the configuration and on every page, and return it."""
+    repository = os.environ.get("GITHUB_REPOSITORY") or STAND_IN
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise SiteError(f"GITHUB_REPOSITORY is {repository!r}; expected owner/name.")
+    for page in (stage / "_config.yml", *stage.glob("book/**/*.md")):
+        page.write_text(page.read_text(encoding="utf-8").replace(STAND_IN, repository), encoding="utf-8")
+    return repository
+
+
+def _add_mathjax(folder: Path) -> None:
+    """Copy MathJax out of its verified package into the static files."""
+    from tlib.data import archives, sources
+    from tlib.data.catalogue import Archive
+
+    version, sha256 = MATHJAX
+    archive = Archive("npm", "mathjax", version, f"mathjax-{version}.tgz", sha256)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = sources.fetch(archive, "MathJax, for the website")
+    for name, member in ((MATHJAX_FILE, f"package/es5/{MATHJAX_FILE}"), ("LICENSE", "package/LICENSE")):
+        (folder / name).write_bytes(archives.member(path, member))
