@@ -1,24 +1,93 @@
-"""Turn token ids into batches: buckets of like lengths, padding, packing, language-model streams.
+"""Turn token ids into batches: buckets of like lengths, padding, language-model streams.
 
 Everything here is deterministic: the same arguments, seed and epoch give the same batches on every machine.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 
 
+def length_buckets(
+    lengths: Sequence[int],
+    batch_size: int | None = None,
+    *,
+    max_tokens: int | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+) -> list[list[int]]:
+    """Batches of items of nearly the same length, in random order, so that almost nothing is padding.
+
+    Args:
+        lengths: tokens of each item.
+        batch_size: items per batch (one batch, at a random place in the order of lengths, takes the remainder), or
+        max_tokens: tokens per batch, padding included; give one of the two.
+        seed, epoch: which shuffle: items of equal length change company, and the batches their order.
+
+    Returns:
+        Lists of item numbers; each item occurs once.
+    """
+    if (batch_size is None) == (max_tokens is None):
+        raise ValueError("Give length_buckets either batch_size or max_tokens.")
+    if not len(lengths):
+        return []
+    longest = max(lengths)
+    if max_tokens is not None and longest > max_tokens:
+        raise ValueError(
+            f"An item of {longest} tokens does not fit max_tokens={max_tokens}: truncate it or allow more."
+        )
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size is the number of items per batch, at least 1, not {batch_size}.")
+    rng = random.Random(f"{seed} {epoch}")  # a string: Python hashes it the same everywhere
+    items = list(range(len(lengths)))
+    rng.shuffle(items)
+    items.sort(key=lengths.__getitem__)  # stable: equal lengths stay shuffled
+    if batch_size is not None:
+        whole, rest = divmod(len(items), batch_size)
+        sizes = [batch_size] * whole
+        if rest:
+            sizes.insert(rng.randint(0, whole), rest)
+        ends = list(accumulate(sizes))
+        buckets = [items[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    else:
+        buckets = [[]]
+        for item in items:  # ascending, so the newest item is the longest
+            if (len(buckets[-1]) + 1) * lengths[item] > max_tokens:
+                buckets.append([])
+            buckets[-1].append(item)
+    rng.shuffle(buckets)
+    return buckets
+
+
+def pad(sequences: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids of unequal length as one rectangle.
+
+    Returns:
+        (input_ids, attention_mask), both LongTensor [B, T] with T the longest length; the mask is 1 on tokens and 0 on
+        the padding to their right.
+    """
+    if not len(sequences):
+        raise ValueError("pad needs at least one sequence of token ids.")
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+    input_ids = torch.full(mask.shape, pad_id)
+    input_ids[mask] = torch.tensor([token for sequence in sequences for token in sequence], dtype=torch.long)
+    return input_ids, mask.long()
+
+
 def lm_streams(ids: Sequence[int] | torch.Tensor, batch_size: int) -> torch.Tensor:
-    """Cut one long text into ``batch_size`` contiguous streams, the rows that a language model reads side by side.
+    """Cut one long text into `batch_size` contiguous streams, the rows that a language model reads side by side.
 
     Args:
         ids: token ids of the whole corpus, in reading order, shape [tokens].
         batch_size: number of streams.
 
     Returns:
-        LongTensor [batch_size, tokens // batch_size]; the last ``tokens % batch_size`` ids are dropped.
+        LongTensor [batch_size, tokens // batch_size]; the last `tokens % batch_size` ids are dropped.
     """
     ids = torch.as_tensor(ids, dtype=torch.long)
     if ids.dim() != 1:
@@ -34,17 +103,17 @@ def lm_streams(ids: Sequence[int] | torch.Tensor, batch_size: int) -> torch.Tens
 
 
 def bptt_batches(streams: torch.Tensor, bptt: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Windows of ``bptt`` tokens along the streams, each with its next tokens, for truncated back-propagation.
+    """Windows of `bptt` tokens along the streams, each with its next tokens, for truncated back-propagation.
 
     Consecutive windows continue one another row by row, so a hidden state can be carried from each to the next.
 
     Args:
-        streams: LongTensor [B, n] from :func:`lm_streams`.
+        streams: LongTensor [B, n] from `lm_streams`.
         bptt: tokens per window.
 
     Returns:
         List of (x [B, T], y [B, T]) with y one token ahead of x and T = bptt; the last window may be shorter. The
-        tensors are views of ``streams``: nothing is copied.
+        tensors are views of `streams`: nothing is copied.
     """
     if bptt < 1:
         raise ValueError(f"bptt is the number of tokens per window, at least 1, not {bptt}.")

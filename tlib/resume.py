@@ -1,4 +1,4 @@
-"""Checkpoints of :func:`tlib.training.fit`: written atomically, checked before use, resumed bit for bit.
+"""Checkpoints of `tlib.training.fit`: written atomically, checked before use, resumed bit for bit.
 
 A checkpoint is one safetensors file: weights, optimizer moments, random states and the caller's own state as tensors,
 everything else as JSON in its header. Nothing is pickled.
@@ -10,13 +10,14 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 
@@ -25,49 +26,55 @@ class CheckpointError(RuntimeError):
 
 
 class Checkpoint:
-    """Reads and writes the checkpoint of a loop: one safetensors file with a JSON header, replaced atomically."""
+    """The checkpoint file of a training loop (`tlib.training._Loop`) and of the caller's own `state`."""
 
     def __init__(self, path: Path, loop: Any, state: Any):
         self.path, self.loop, self.state = path, loop, state
 
     def identify(self, batch: Any, settings: dict[str, Any]) -> None:
-        """What must be the same for a checkpoint to be this run's, each named for the error message."""
+        """Take down what a checkpoint must share with this run, each thing under the name an error gives it."""
         loop = self.loop
         groups = [{k: v for k, v in g.items() if k != "params"} for g in loop.optimizer.param_groups]
         sizes = [[tuple(p.shape) for p in g["params"]] for g in loop.optimizer.param_groups]
-        codes = {_digest(_code(type(module).forward.__code__)) for module in loop.model.modules()}
+        layers = {_digest(_code(type(module).forward)) for module in loop.model.modules()}
         self.identity = settings | {
-            "initial weights": _digest(_weights(loop.model)),
+            "initial weights": _digest(weights(loop.model)),
             "data": _digest(batch),
-            "optimizer": _digest(repr((type(loop.optimizer).__name__, groups, sizes))),
+            "optimizer": _digest([type(loop.optimizer).__name__, groups, sizes]),
             "schedule": [loop.schedule(i, 10) for i in range(10)] if loop.schedule else None,
-            "code of the model": _digest(sorted(codes)),
-            "code of the loss": _digest(
-                _code(getattr(loop.loss_fn, "__code__", None) or type(loop.loss_fn).__call__.__code__)
-            ),
+            "code of the model": _digest(sorted(layers)),
+            "code of the loss": _digest(_code(loop.loss_fn)),
             "clip": loop.clip,
             "precision": loop.precision,
             "processes": loop.accelerator.num_processes,
         }
 
-    def steps_done(self) -> int:
-        """Updates already in the file, 0 if there is none; refuses a damaged file and another run's."""
+    def exists(self) -> bool:
+        """Read the file if there is one, and refuse it if it is damaged or another run's."""
         if not self.path.exists():
-            return 0
+            return False
         try:
             with safe_open(self.path, framework="pt") as file:
-                self.header = json.loads(file.metadata()["tlib"])
+                metadata = file.metadata()
+                self.tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            if metadata["digest"] != _digest([self.tensors, metadata["fit"]]):
+                raise ValueError("its contents are not those that were written")
+            self.header = json.loads(metadata["fit"])
         except (SafetensorError, TypeError, KeyError, ValueError) as error:
             raise CheckpointError(
                 f"{self.path} is not a whole checkpoint of tlib.training.fit ({error}): delete it to start over."
             ) from error
-        mine = json.loads(json.dumps(self.identity))
-        other = [name for name in mine if mine[name] != self.header["identity"].get(name)]
-        if other:
+        mine, theirs = json.loads(json.dumps(self.identity)), self.header["identity"]
+        if differing := [name for name in mine if mine[name] != theirs.get(name)]:
             raise CheckpointError(
-                f"{self.path} belongs to another run: its {', '.join(other)} differ from this one's. Give this run "
-                "another checkpoint path, or delete the file to start over."
+                f"{self.path} belongs to another run, with other {', '.join(differing)}. Give this run another "
+                "checkpoint path, or delete the file to start over."
             )
+        return True
+
+    @property
+    def step(self) -> int:
+        """Updates done when the file was written."""
         return self.header["step"]
 
     def save(self) -> None:
@@ -75,55 +82,61 @@ class Checkpoint:
         loop = self.loop
         loop.fetch()  # raises before weights that are not numbers are kept
         loop.history.seconds = time.perf_counter() - loop.started
-        tensors = {f"model/{name}": tensor for name, tensor in _weights(loop.model).items()}
-        tensors |= {f"rng/{kind}": states for kind, states in loop.random_states().items()}
-        slots = loop.optimizer.state_dict()["state"]
-        tensors |= {f"optimizer/{i}/{k}": v for i, slot in slots.items() for k, v in slot.items() if torch.is_tensor(v)}
+        moments = loop.optimizer.state_dict()["state"]
         extra = self.state.state_dict() if self.state is not None else {}
-        tensors |= {f"state/{name}": value for name, value in extra.items() if torch.is_tensor(value)}
-        scaler = loop.accelerator.scaler
+        parts = {"model": weights(loop.model), "random": self._random_states(), "state": extra}
+        parts |= {f"optimizer/{i}": moment for i, moment in moments.items()}
+        flat = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+        tensors = {name: value.detach().cpu().clone() for name, value in flat.items() if torch.is_tensor(value)}
         header = {
             "identity": self.identity,
             "step": loop.step,
             "history": loop.history.to_dict(),
-            "optimizer": {i: {k: v for k, v in slot.items() if not torch.is_tensor(v)} for i, slot in slots.items()},
-            "scaler": scaler.state_dict() if scaler is not None else None,
-            "state": {name: value for name, value in extra.items() if not torch.is_tensor(value)},
+            "scaler": loop.scaler.state_dict(),
+            "values": {name: value for name, value in flat.items() if not torch.is_tensor(value)},
         }
         if loop.accelerator.is_main_process:
-            tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-            _write_atomically(self.path, tensors, {"tlib": json.dumps(header)})
+            _write(self.path, {name: tensor.contiguous() for name, tensor in tensors.items()}, json.dumps(header))
 
     def load(self) -> None:
         """Put weights, optimizer, random states, history and the caller's state back to where the file left them."""
-        loop, header = self.loop, self.header
-        tensors = load_file(self.path, device=str(loop.device))
+        loop, flat = self.loop, self.tensors | self.header["values"]
         with torch.no_grad():
-            for name, tensor in _weights(loop.model).items():
-                tensor.copy_(tensors[f"model/{name}"])
-        slots = {int(i): dict(numbers) for i, numbers in header["optimizer"].items()}
-        extra = header["state"]
-        for name, tensor in tensors.items():
-            kind, _, rest = name.partition("/")
-            if kind == "optimizer":
-                i, _, slot = rest.partition("/")
-                slots[int(i)][slot] = tensor
-            elif kind == "state":
-                extra[rest] = tensor
-        loop.optimizer.load_state_dict(loop.optimizer.state_dict() | {"state": slots})
+            for name, tensor in weights(loop.model).items():
+                tensor.copy_(flat[f"model/{name}"])
+        moments: dict[int, dict[str, Any]] = {}
+        for key in (key for key in flat if key.startswith("optimizer/")):
+            _, i, name = key.split("/", 2)
+            moments.setdefault(int(i), {})[name] = flat[key]
+        loop.optimizer.load_state_dict(loop.optimizer.state_dict() | {"state": moments})
+        loop.scaler.load_state_dict(self.header["scaler"])
         if self.state is not None:
-            self.state.load_state_dict(extra)
-        if header["scaler"]:
-            loop.accelerator.scaler.load_state_dict(header["scaler"])
-        loop.history, loop.step = type(loop.history)(**header["history"]), header["step"]
-        loop.set_random_states({kind: tensors[f"rng/{kind}"].cpu() for kind in loop.random_states()})
+            extra = {key.removeprefix("state/"): value for key, value in flat.items() if key.startswith("state/")}
+            self.state.load_state_dict({k: v.to(loop.device) if torch.is_tensor(v) else v for k, v in extra.items()})
+        loop.history, loop.step = type(loop.history)(**self.header["history"]), self.step
+        process = loop.accelerator.process_index  # cloned below: torch reads a view from the start of its storage
+        torch.set_rng_state(flat["random/cpu"][process].clone())
+        if loop.device.type == "cuda":
+            torch.cuda.set_rng_state(flat["random/cuda"][process].clone())
+
+    def _random_states(self) -> dict[str, torch.Tensor]:
+        """State of each kind of random generator in every process, [processes, bytes]."""
+        states = {"cpu": torch.get_rng_state()}
+        if self.loop.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state()
+        return {kind: self.loop.accelerator.gather(s[None].to(self.loop.device)) for kind, s in states.items()}
 
 
-def _write_atomically(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters (tied ones once) and buffers, the non-persistent included."""
+    return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def _write(path: Path, tensors: dict[str, torch.Tensor], header: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        save_file(tensors, part, metadata)
+        save_file(tensors, part, {"fit": header, "digest": _digest([tensors, header])})
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
@@ -131,13 +144,8 @@ def _write_atomically(path: Path, tensors: dict[str, torch.Tensor], metadata: di
         part.unlink(missing_ok=True)
 
 
-def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters (tied ones once) and buffers, the non-persistent included."""
-    return dict(model.named_parameters()) | dict(model.named_buffers())
-
-
 def _digest(value: Any) -> str:
-    """Short SHA-256 of anything made of tensors, lists, dicts and plain values."""
+    """SHA-256 of anything made of tensors, lists, dicts (in order of their keys) and plain values."""
     digest = hashlib.sha256()
 
     def add(item: Any) -> None:
@@ -145,17 +153,25 @@ def _digest(value: Any) -> str:
             digest.update(repr((item.dtype, tuple(item.shape))).encode())
             digest.update(item.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         elif isinstance(item, dict):
-            add(list(item.items()))
+            add(sorted(item.items(), key=lambda pair: str(pair[0])))
         elif isinstance(item, list | tuple):
             for part in item:
                 add(part)
+        elif isinstance(item, set | frozenset):
+            add(sorted(map(repr, item)))
         else:
-            digest.update(repr(item).encode())
+            digest.update(repr(item).encode() + b"\0")
 
     add(value)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
-def _code(code: CodeType) -> list[Any]:
-    """A function's instructions without its comments, file name and line numbers."""
-    return [code.co_code.hex(), code.co_names, [_code(c) if isinstance(c, CodeType) else c for c in code.co_consts]]
+def _code(function: Callable) -> list[Any]:
+    """A function's instructions, without its comments, file name and line numbers."""
+
+    def parts(code: CodeType) -> list[Any]:
+        return [code.co_code, code.co_names, [parts(c) if isinstance(c, CodeType) else c for c in code.co_consts]]
+
+    function = getattr(function, "func", function)  # what a functools.partial calls
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return parts(code) if code else [type(function).__qualname__]
