@@ -7,7 +7,7 @@ PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq --no-compile --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest -n 2 --quiet
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Set up again when what the environment is made of changes, and only then.

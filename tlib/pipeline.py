@@ -8,6 +8,7 @@ replaces `_build/html` only when everything before it passed.
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -214,8 +215,9 @@ def _build_site(project: Project, stage: Path) -> Path:
     command = [str(program), "build", "--warningiserror", "--keep-going", "--path-output", str(output), str(stage)]
     built = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if built.returncode:
-        problems = [line for line in built.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
-        raise BookError("the site was not built:\n" + ("\n".join(problems) or built.stdout[-4000:]))
+        plain = re.sub(r"\x1b\[[\d;]*m", "", built.stdout)
+        problems = [line for line in plain.splitlines() if "WARNING" in line or "ERROR" in line]
+        raise BookError("the site was not built:\n" + ("\n".join(problems) or plain[-4000:]))
     key_file.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)
     (output / "_build" / "html").rename(html)
