@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tlib import site
+from tlib import data, site
 from tlib.data import sources
 
 ROOT = Path(__file__).parents[1]
@@ -163,11 +163,12 @@ def test_plot_keeps_the_order_of_its_values_inside_its_width() -> None:
     assert site.plot(claim(effect=0.0, interval=[0.0, 0.0], control=None))["zero"] == site.PLOT_WIDTH / 2
 
 
-def test_list_of_papers_agrees_with_bibliography_and_contents() -> None:
+def test_bibliography_and_contents_have_every_paper_and_data_set() -> None:
     chapters = [chapter for part in yaml.safe_load(PAPERS.read_text(encoding="utf-8")) for chapter in part["chapters"]]
     assert [chapter["slug"][:2] for chapter in chapters] == [f"{number:02}" for number in range(1, 21)]
     keys = set(re.findall(r"^@\w+\{([\w-]+),", (ROOT / "book" / "references.bib").read_text(encoding="utf-8"), re.M))
-    assert {chapter["cite"] for chapter in chapters} <= keys
+    cited = {chapter["cite"] for chapter in chapters} | {data.info(name).citation_key for name in data.names()}
+    assert cited <= keys
     contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
     assert set(re.findall(r"file: notebooks/(\w+)", contents)) <= {chapter["slug"] for chapter in chapters}
     for part in yaml.safe_load(PAPERS.read_text(encoding="utf-8")):

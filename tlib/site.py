@@ -197,11 +197,11 @@ def _insert_card(notebook: Path, card: str) -> None:
 
 
 def _set_repository(stage: Path) -> str:
-    """Write the repository's `owner/name` over the stand-in, in the configuration and on every page, and return it."""
+    """Write the repository's `owner/name` over the stand-in, in the configuration and in every page, and return it."""
     repository = os.environ.get("GITHUB_REPOSITORY") or STAND_IN
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise SiteError(f"GITHUB_REPOSITORY is {repository!r}; expected owner/name.")
-    for page in (stage / "_config.yml", *stage.glob("book/**/*.md")):
+    for page in (stage / "_config.yml", *stage.glob("book/**/*.md"), *stage.glob("notebooks/*.ipynb")):
         page.write_text(page.read_text(encoding="utf-8").replace(STAND_IN, repository), encoding="utf-8")
     return repository
 

@@ -49,15 +49,15 @@ AXE = """async () => {
 
 
 @pytest.fixture(scope="module", params=VIEWS)
-def view(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[str, BrowserContext]]:
-    """A name from `VIEWS` and a browser context that looks that way."""
+def view(request: pytest.FixtureRequest, browser: Browser, server: str) -> Iterator[tuple[str, Page, list[str]]]:
+    """A name from `VIEWS`, a browser tab that looks that way, and a list that collects what goes wrong in it."""
     context = browser.new_context(**VIEWS[request.param])
-    yield request.param, context
+    yield request.param, *watched_tab(context, server)
     context.close()
 
 
-def visit(context: BrowserContext, server: str, path: str) -> tuple[Page, list[str]]:
-    """Open a page, wait until its formulas are set, and return it with all that went wrong on the way."""
+def watched_tab(context: BrowserContext, server: str) -> tuple[Page, list[str]]:
+    """A tab that reaches no host but the server, and a list of its errors, failed and outside requests."""
     page, problems = context.new_page(), []
 
     def stay_home(route: Route) -> None:
@@ -72,19 +72,18 @@ def visit(context: BrowserContext, server: str, path: str) -> tuple[Page, list[s
     page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
     page.on("requestfailed", lambda request: problems.append(f"failed request: {request.url} {request.failure}"))
     page.on("response", lambda answer: answer.status >= 400 and problems.append(f"{answer.status}: {answer.url}"))
-    page.goto(f"{server}/{path}", wait_until="load")
-    page.evaluate("() => window.MathJax?.startup?.promise")
     return page, problems
 
 
 @pytest.mark.parametrize("path", PAGES or ["index.html"])
-def test_page(path: str, view: tuple[str, BrowserContext], server: str, axe: str) -> None:
+def test_page(path: str, view: tuple[str, Page, list[str]], server: str, axe: str) -> None:
     """The page loads without error, asks nothing of others, shows no raw markup, fits, and bars nobody."""
-    name, context = view
-    page, problems = visit(context, server, path)
-    problems += look(page, name, axe)
-    page.close()
-    assert problems == []
+    name, page, problems = view
+    problems.clear()
+    page.goto(f"{server}/{path}", wait_until="load")
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    found = problems + look(page, name, axe)
+    assert not found, "\n".join(found)
 
 
 def look(page: Page, view: str, axe: str) -> list[str]:

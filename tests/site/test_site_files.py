@@ -30,7 +30,7 @@ def test_internal_links_resolve(site: Path, soups: dict[Path, BeautifulSoup]) ->
             fragment = unquote(parts.fragment)
             if not target.is_file() or (fragment and fragment not in anchors.get(target, {fragment})):
                 broken.append(f"{page.relative_to(site)} -> {link['href']}")
-    assert broken == []
+    assert not broken, "\n".join(broken)
 
 
 def test_every_page_has_its_notices(soups: dict[Path, BeautifulSoup]) -> None:
