@@ -38,8 +38,7 @@ lint: $(READY) ## Style, spelling, notebooks without outputs
 serve: book ## Show the website on this machine, at http://127.0.0.1:8000 (PORT=... for another port)
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-pretrain: $(READY) npm ## Train a shipped checkpoint anew, for hours: make pretrain NAME=...
-	@test -n "$(NAME)" || { echo "Say which checkpoint: make pretrain NAME=... (the names are those in tlib/checkpoints)" >&2; exit 1; }
+pretrain: $(READY) npm ## Train the shipped checkpoints anew, for hours; a stopped run goes on (NAME=... for one)
 	@$(BIN)/tlib pretrain $(NAME)
 
 clean: ## Remove what was built and executed; the environment and the downloaded data stay

@@ -22,8 +22,14 @@ from tlib import cli, pipeline
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MODULES = sorted((ROOT / "tlib").rglob("*.py"))
-# Where a package's import name, or its conda name, is not its name on PyPI.
-IMPORT_NAMES = {"debian": "python-debian", "sklearn": "scikit-learn", "yaml": "pyyaml", "IPython": "ipython"}
+# Where an import, or a conda package, is not named as the package on PyPI that brings it.
+IMPORT_NAMES = {
+    "cycler": "matplotlib",
+    "debian": "python-debian",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "IPython": "ipython",
+}
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 
 

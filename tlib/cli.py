@@ -63,14 +63,15 @@ def claims(profile: ProfileOption = Profile.laptop) -> None:
 
 @app.command()
 def pretrain(
-    name: str,
+    names: Annotated[list[str] | None, typer.Argument(help="As in tlib/checkpoints; all if none given.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after so long; the next call goes on from there.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the checkpoint and its card.")] = None,
 ) -> None:
-    """Train a shipped checkpoint anew; a stopped run is resumed."""
+    """Train shipped checkpoints anew; a stopped run is resumed."""
     from tlib import pretrain
 
-    pretrain.run(name, minutes=minutes, out=out)
+    for name in names or pretrain.RECIPES:
+        pretrain.run(name, minutes=minutes, out=out)
 
 
 @app.command()
