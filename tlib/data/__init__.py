@@ -145,7 +145,10 @@ def _parse(entry: Entry) -> datasets.DatasetDict:
         splits = getattr(importlib.import_module(f"tlib.data.{module}"), function)(archive)
     except ValueError as error:
         raise DataError(f"{entry.name!r}: {error}") from error
-    parsed = {split: datasets.Dataset.from_list(rows, features=features) for split, rows in splits.items()}
+    parsed = {
+        split: datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
+        for split, rows in splits.items()
+    }
     return _checked(entry, datasets.DatasetDict(parsed))
 
 

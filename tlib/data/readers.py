@@ -52,7 +52,10 @@ def rotten_tomatoes(path: Path) -> dict[str, Rows]:
     labels = {"rotten": 0, "fresh": 1}
     reviews, plots = [], []
     for line in everything:
-        row = {"text": clean(line["text"]).replace("<i?fire", "fire"), "film": line["movie_name"]}
+        row = {
+            "text": clean(line["text"]).replace("<i?fire", "fire").replace("b&w;", "b&w"),
+            "film": line["movie_name"],
+        }
         row["label"] = labels.get(line["category"], -1)
         if row["text"]:
             (plots if line["category"] == "plot" else reviews).append(row)
@@ -81,6 +84,7 @@ def long_reviews(path: Path) -> dict[str, Rows]:
         tokens = re.sub(r"(?<=\d) \. (?=\d)", ".", clean(tokens)).replace(" ' ", "' ").replace("`", "'")
         text = " ".join(detokenise(line.split()) for line in tokens.splitlines())
         rows.append({"text": re.sub(r"(?<=\.) (?=\.)", "", text), "label": int(polarity == "1")})
+    rows = _unique(rows)
     return _split(rows, _copies(rows), test=0.4, dev=0.1)
 
 
@@ -141,7 +145,8 @@ def _paragraph(sentences: list[list[tuple[str, str]]]) -> str:
             lines += [text, ""]
         else:
             lines[-1] = f"{lines[-1]} {text}".strip()
-    return "\n".join(line for line in lines if line)
+    # A few sentences of the corpus begin with the punctuation that ends the one before.
+    return re.sub(r"\s+([,.;?!])(?=\s|$)", r"\1", "\n".join(line for line in lines if line))
 
 
 def factbook(path: Path) -> dict[str, Rows]:
