@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_archives import pip_settings, sha256, wheel
 
-from tlib import data
+from tlib import data, paths
 from tlib.data import DataError
 from tlib.data.catalogue import CATALOGUE, Archive, Column, Entry, Hub
 from tlib.data.text import clean, detokenise, groups, split_of, strip_tags, words
@@ -48,6 +48,11 @@ def test_two_entries_do_not_claim_one_file_with_two_hashes():
     for name in data.names():
         for archive in data.info(name).archives:
             assert described.setdefault(archive.filename, archive) == archive
+
+
+def test_the_authors_page_lists_every_entry():
+    page = (paths.root() / "book" / "authors" / "data.md").read_text(encoding="utf-8")
+    assert [name for name in data.names() if f"| `{name}` |" not in page] == []
 
 
 def test_an_unknown_name_suggests_the_nearest():
@@ -309,21 +314,24 @@ def hub_folder(tmp_path, cache, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
     folder = tmp_path / "hub" / "toy"
     (folder / "data").mkdir(parents=True)
-    for split, size in (("train", 30), ("test", 10)):
+    for split, size in (("train", 30), ("test", 10), ("unsupervised", 5)):
         with (folder / "data" / f"{split}-00000-of-00001.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["text", "label", "extra"])
-            writer.writerows([f"{split} {row}", row % 2, "unused"] for row in range(size))
+            writer.writerows(
+                [f"{split} {row}", -1 if split == "unsupervised" else row % 2, "unused"] for row in range(size)
+            )
     (folder / "README.md").write_text(
         "---\nconfigs:\n- config_name: plain\n  data_files:\n"
-        "  - split: train\n    path: data/train-*\n  - split: test\n    path: data/test-*\n---\n"
+        "  - split: train\n    path: data/train-*\n  - split: test\n    path: data/test-*\n"
+        "  - split: unsupervised\n    path: data/unsupervised-*\n---\n"
     )
     return folder
 
 
 def hub_entry(folder, **changes) -> Entry:
     columns = {"text": Column("string", "text"), "label": Column("class", "verdict", ("neg", "pos"))}
-    counts = {"train": 27, "dev": 3, "test": 10}
+    counts = {"train": 27, "dev": 3, "test": 10, "unsupervised": 5}
     return entry_of(
         **(
             {"sources": (Hub(str(folder), "plain", dev_every=10),), "reader": "", "columns": columns, "counts": counts}
@@ -337,6 +345,7 @@ def test_the_hub_source_gives_the_same_shape(hub_folder, monkeypatch):
     loaded = data.load("toy")
     assert list(loaded["train"].features) == ["text", "label"]
     assert loaded["train"].features["label"].names == ["neg", "pos"]
+    assert set(loaded["unsupervised"]["label"]) == {-1}
     assert loaded["dev"]["text"] == ["train 0", "train 10", "train 20"]
     assert not set(loaded["dev"]["text"]) & set(loaded["train"]["text"])
     data.verify("toy")
