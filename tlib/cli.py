@@ -64,25 +64,30 @@ def claims(profile: ProfileOption = Profile.laptop) -> None:
 @app.command()
 def pretrain(
     names: Annotated[list[str] | None, typer.Argument(help="As in tlib/checkpoints; all if none given.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so long; the next call goes on from there.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the checkpoint and its card.")] = None,
 ) -> None:
     """Train shipped checkpoints anew; a stopped run is resumed."""
     from tlib import pretrain
 
     for name in names or pretrain.RECIPES:
-        pretrain.run(name, minutes=minutes, out=out)
+        print(pretrain.run(name, out=out))
 
 
 @app.command()
 def power(
-    effect: Annotated[float, typer.Argument(help="The true effect, in the metric's own unit: 0.03 for 3 points.")],
+    effect: Annotated[
+        float | None,
+        typer.Argument(help="The true effect, in the metric's own unit (0.03 for 3 points); none: a table."),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each arm.")] = 5,
     items: Annotated[int, typer.Option(help="Test items, the same for every seed.")] = 1000,
 ) -> None:
     """How often a claim with this true effect would be confirmed, by simulation."""
-    from tlib.claims import power
+    from tlib.claims import power, power_table
 
+    if effect is None:
+        print(power_table())
+        return
     share = power(effect, seeds, items)
     print(f"a true effect of {effect:g} is confirmed in {share:.0%} of experiments of {seeds} seeds, {items:,} items")
 

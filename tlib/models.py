@@ -11,6 +11,7 @@ from tlib import data, store
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Tokenizer
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # Encoder: the hub's id and revision of the same weights. At laptop scale the files are an entry of `tlib.data`.
@@ -93,3 +94,17 @@ def checkpoint(name: str) -> tuple[dict[str, "torch.Tensor"], dict]:
     if (actual := store.sha256(weights)) != card["sha256"]:
         raise ValueError(f"{weights} has SHA-256 {actual}, its card says {card['sha256']}: install tlib anew")
     return load_file(weights), card
+
+
+def tokenizer(name: str) -> "Tokenizer":
+    """A tokenizer that ships with tlib, such as "english_8k": 8,000 uncased word pieces of general English.
+
+    Raises:
+        FileNotFoundError: no such tokenizer ships.
+    """
+    from tokenizers import Tokenizer
+
+    path = CHECKPOINTS / f"{name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no tokenizer is called {name!r}: a checkpoint's card names its own")
+    return Tokenizer.from_file(str(path))

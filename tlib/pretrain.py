@@ -1,0 +1,251 @@
+"""Pretrain, once and for hours, the models that ship with the book: `tlib pretrain NAME`.
+
+The network is that of a chapter: its notebook's cells tagged `define` are run, so that the code a reader sees is the
+code that made the weights. What comes out is `tlib/checkpoints/NAME.safetensors` (half precision) and its card.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from tlib import data, models, paths, store
+from tlib.recipes import GENERAL, GENERAL_ENGLISH, RECIPES, LanguageModelRecipe, TargetRecipe
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+
+HELD_OUT = 40  # documents, for the validation loss
+SPECIAL = ["[PAD]", "[UNK]", "[BOS]", "[EOS]"]
+TOKENIZER = "english_8k"
+CURVE_EVERY = 200  # updates averaged into one point of the card's loss curve
+
+
+def definitions(chapter: str) -> SimpleNamespace:
+    """The names that the cells tagged `define` of a chapter's notebook define, without running the rest of it.
+
+    Raises FileNotFoundError outside a checkout of the project: an installed package has no notebooks.
+    """
+    import nbformat
+
+    root = paths.root()
+    notebook = (root or Path()) / "notebooks" / f"{chapter}.ipynb"
+    if root is None or not notebook.is_file():
+        raise FileNotFoundError(f"pretraining runs the cells of notebooks/{chapter}.ipynb: call it in a checkout")
+    cells = nbformat.read(notebook, as_version=4).cells
+    source = "\n\n".join(cell.source for cell in cells if "define" in cell.metadata.get("tags", ()))
+    names: dict[str, Any] = {}
+    exec(compile(source, str(notebook), "exec"), names)
+    return SimpleNamespace(**names)
+
+
+def general_english() -> list[str]:
+    """The documents of general English, in the order in which a language model reads them."""
+    documents = []
+    for name, rows in GENERAL_ENGLISH.items():
+        texts = list(data.load(name)["train"]["text"])
+        documents += ["\n".join(texts[start : start + rows]) for start in range(0, len(texts), rows)]
+    random.Random(0).shuffle(documents)
+    return documents
+
+
+def train_tokenizer(documents: Iterable[str], vocab_size: int = 8000) -> Tokenizer:
+    """Uncased word pieces, as BERT cuts words, learned from `documents`."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=SPECIAL, show_progress=False)
+    tokenizer.train_from_iterator(documents, trainer)
+    return tokenizer
+
+
+def directed(encoded: Iterable[list[int]], tokenizer: Tokenizer, direction: str) -> list[list[int]]:
+    """Documents of ids, each behind a [BOS] and reversed for "backward"."""
+    bos, order = tokenizer.token_to_id("[BOS]"), 1 if direction == "forward" else -1
+    return [[bos, *document[::order]] for document in encoded]
+
+
+def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+
+
+def run(name: str, *, out: Path | None = None) -> Path:
+    """Train the checkpoint `name` and ship it with its card; a run that was killed is resumed.
+
+    Args:
+        name: a key of `tlib.recipes.RECIPES`.
+        out: folder for the weights and the card. Default: `tlib/checkpoints`.
+
+    Returns:
+        The weights' path.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
+    folder = out or models.CHECKPOINTS
+    documents = general_english()
+    tokenizer = _tokenizer(documents, folder)
+    state = paths.cache() / "pretraining" / f"{name}.safetensors"
+    state.parent.mkdir(parents=True, exist_ok=True)
+    train = _train_general if name in GENERAL else _train_target
+    weights, measured = train(RECIPES[name], documents, tokenizer, state)
+    return ship(name, weights, measured, folder)
+
+
+def _train_general(recipe: LanguageModelRecipe, documents: list[str], tokenizer: Tokenizer, state: Path) -> tuple:
+    """A language model from random weights: its weights, and what goes on its card."""
+    encoded = _encode(tokenizer, documents)
+    history, model, defined = train_language_model(recipe, encoded, tokenizer, checkpoint=state)
+    held_out = directed(encoded[:HELD_OUT], tokenizer, recipe.direction)
+    measured = general_card(recipe, documents) | {
+        "valid_loss": validation_loss(model, defined.NextTokenLoss(), held_out),
+        "hours": history.seconds / 3600,
+    }
+    return model.state_dict(), measured | {"curve": curve(history.losses)}
+
+
+def train_language_model(
+    recipe: LanguageModelRecipe,
+    encoded: list[list[int]],
+    tokenizer: Tokenizer,
+    *,
+    updates: int | None = None,
+    checkpoint: Path | None = None,
+) -> tuple:
+    """The recipe's training, or its first `updates`; returns history, model and the notebook's definitions."""
+    import torch
+
+    from tlib.batching import bptt_batches, lm_streams
+    from tlib.training import fit
+
+    defined = definitions(recipe.chapter)
+    torch.manual_seed(recipe.seed)
+    model = defined.LanguageModel(defined.AWDLSTM(**recipe.architecture, dropout=recipe.dropout), recipe.output_dropout)
+    loss = defined.NextTokenLoss()
+    text = directed(encoded[HELD_OUT:], tokenizer, recipe.direction)
+    ids = [token for document in text for token in document]
+    windows = bptt_batches(lm_streams(ids, recipe.batch_size), recipe.bptt)
+    history = fit(
+        model,
+        loss,
+        lambda epoch: windows[: updates or recipe.updates],
+        optimizer=torch.optim.Adam(model.parameters(), lr=recipe.lr, betas=recipe.betas, fused=True),
+        schedule=lambda step, _: recipe.multiplier(step),
+        clip=recipe.clip,
+        checkpoint=checkpoint,
+        state=loss,
+        description=recipe.direction,
+    )
+    return history, model, defined
+
+
+def _train_target(recipe: TargetRecipe, documents: list[str], tokenizer: Tokenizer, state: Path) -> tuple:
+    """The base checkpoint fine-tuned on a task's text: its weights, and what goes on its card."""
+    weights, base = models.checkpoint(recipe.base)
+    defined = definitions(base["chapter"])
+    model = defined.new_language_model(base["architecture"], recipe.dropout_scale)
+    model.load_state_dict({key: tensor.float() for key, tensor in weights.items()})
+    splits = data.load(recipe.dataset)
+    text = {
+        split: directed(
+            [e.ids for e in tokenizer.encode_batch(list(splits[split]["text"]))], tokenizer, base["direction"]
+        )
+        for split in ("train", "dev")
+    }
+    before = validation_loss(model, defined.NextTokenLoss(), text["dev"])
+    settings = {key: getattr(recipe, key) for key in ("lr", "epochs", "batch_size", "bptt", "seed")}
+    history = defined.fine_tune_language_model(model, text["train"], **settings, checkpoint=state)
+    measured = {key: base[key] for key in ("chapter", "direction", "architecture")} | {
+        "base": {"name": recipe.base, "sha256": base["sha256"]},
+        "corpora": data.hashes([recipe.dataset]),
+        "settings": settings | {"dropout_scale": recipe.dropout_scale},
+        "updates": len(history.losses),
+        "tokens_seen": recipe.epochs * sum(len(document) for document in text["train"]),
+        "overlap": overlaps(list(splits["train"]["text"])),
+        "valid_loss_before": before,
+        "valid_loss": validation_loss(model, defined.NextTokenLoss(), text["dev"]),
+        "hours": history.seconds / 3600,
+    }
+    return model.state_dict(), measured | {"curve": curve(history.losses)}
+
+
+def _tokenizer(documents: list[str], folder: Path) -> Tokenizer:
+    """The shipped tokenizer, or one trained now where none ships yet (ties are broken anew in each training)."""
+    from tokenizers import Tokenizer
+
+    path = folder / f"{TOKENIZER}.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(path, train_tokenizer(documents).to_str().encode())
+    return Tokenizer.from_file(str(path))
+
+
+def validation_loss(model: torch.nn.Module, loss: Any, documents: list[list[int]]) -> float:
+    """Mean next-token loss on held-out documents, in nats."""
+    import torch
+
+    from tlib.batching import bptt_batches, lm_streams
+
+    windows = bptt_batches(lm_streams([token for document in documents for token in document], 16), 96)
+    with torch.no_grad():
+        total = sum(float(loss(model.eval(), window)) * window[1].numel() for window in windows)
+    return total / sum(window[1].numel() for window in windows)
+
+
+def curve(losses: list[float]) -> list[float]:
+    """Mean training loss of each 200 updates."""
+    parts = [losses[start : start + CURVE_EVERY] for start in range(0, len(losses), CURVE_EVERY)]
+    return [round(sum(part) / len(part), 4) for part in parts]
+
+
+def general_card(recipe: LanguageModelRecipe, documents: list[str]) -> dict[str, Any]:
+    """What a general model's card says of its recipe and its corpora."""
+    settings = {"lr": recipe.lr, "batch_size": recipe.batch_size, "bptt": recipe.bptt, "seed": recipe.seed}
+    return {
+        "chapter": recipe.chapter,
+        "direction": recipe.direction,
+        "architecture": recipe.architecture,
+        "corpora": data.hashes(GENERAL_ENGLISH),
+        "settings": settings | {"dropout": recipe.dropout, "output_dropout": recipe.output_dropout},
+        "updates": recipe.updates,
+        "tokens_seen": recipe.updates * recipe.batch_size * recipe.bptt,
+        "overlap": overlaps(documents),
+    }
+
+
+def ship(name: str, weights: dict[str, torch.Tensor], measured: dict[str, Any], folder: Path) -> Path:
+    """Write weights in half precision and their card, each whole or not at all; returns the weights' path."""
+    import torch
+    from safetensors.torch import save
+
+    path = folder / f"{name}.safetensors"
+    _replace(path, save({key: tensor.to(torch.float16).contiguous() for key, tensor in weights.items()}))
+    card = {"name": name, "parameters": sum(tensor.numel() for tensor in weights.values())} | measured
+    card |= {
+        "hardware": f"{platform.machine()}, {torch.get_num_threads()} thread(s)",
+        "curve_every": CURVE_EVERY,
+        "tokenizer": {"name": TOKENIZER, "sha256": store.sha256(folder / f"{TOKENIZER}.json")},
+        "sha256": store.sha256(path),
+    }
+    _replace(folder / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
+    return path
+
+
+def overlaps(documents: list[str]) -> dict[str, float]:
+    """Share of the test documents of each chapter using the weights that have 13 words in a row from `documents`."""
+    return {"bbc_news": data.overlap(documents, data.load("bbc_news")["test"]["text"]).fraction}
+
+
+def _replace(path: Path, content: bytes) -> None:
+    with store.locked(path), store.workspace(path) as folder:
+        (folder / path.name).write_bytes(content)
+        os.replace(folder / path.name, path)

@@ -1,0 +1,80 @@
+"""What each shipped checkpoint is made of: corpora, architecture and settings. `tlib.pretrain` does the training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+# Data set: how many rows make one document. Glosses and entries of a line or two are read in batches.
+GENERAL_ENGLISH = {
+    "state_of_the_union": 1,
+    "brown": 1,
+    "factbook": 20,
+    "wordnet": 50,
+    "foldoc": 5,
+    "anarchist_faq": 1,
+}
+
+
+@dataclass(frozen=True)
+class LanguageModelRecipe:
+    """Everything that a language model's weights depend on, besides the notebook's cells.
+
+    `updates` of `batch_size` streams by `bptt` tokens; the rate rises over `warmup` updates, is held, and falls as a
+    cosine over the last `decay` share, so that a longer training can go on from a checkpoint of the middle part.
+    """
+
+    chapter: str
+    direction: str
+    architecture: dict[str, int]
+    dropout: dict[str, float]
+    output_dropout: float
+    updates: int = 10_000
+    batch_size: int = 16
+    bptt: int = 48
+    lr: float = 4e-3
+    betas: tuple[float, float] = (0.8, 0.99)
+    clip: float = 1.0
+    warmup: int = 300
+    decay: float = 0.25
+    seed: int = 0
+
+    def multiplier(self, step: int) -> float:
+        """Learning rate of update `step`, as a share of `lr`."""
+        rise = min(1.0, (step + 1) / self.warmup)
+        fall = max(0.0, (step - (1 - self.decay) * self.updates) / (self.decay * self.updates))
+        return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
+
+
+_ULMFIT = {
+    "chapter": "03_ulmfit",
+    "architecture": {"vocab_size": 8000, "embedding_dim": 192, "hidden_size": 256, "num_layers": 3},
+    "dropout": {"embedding": 0.02, "weight": 0.1, "input": 0.05, "hidden": 0.05},
+    "output_dropout": 0.05,
+}
+GENERAL = {
+    f"ulmfit_lm_{direction}": LanguageModelRecipe(direction=direction, **_ULMFIT)
+    for direction in ("forward", "backward")
+}
+
+
+@dataclass(frozen=True)
+class TargetRecipe:
+    """Fine-tuning of the checkpoint `base` on the training text of `dataset`, by the chapter's own stage 2."""
+
+    base: str
+    dataset: str
+    lr: float = 0.01
+    epochs: int = 8
+    dropout_scale: float = 0.3
+    batch_size: int = 16
+    bptt: int = 48
+    seed: int = 0
+
+
+TARGET = {
+    f"ulmfit_bbc_{direction}": TargetRecipe(base=f"ulmfit_lm_{direction}", dataset="bbc_news")
+    for direction in ("forward", "backward")
+}
+
+RECIPES = GENERAL | TARGET
