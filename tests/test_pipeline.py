@@ -84,7 +84,7 @@ def test_the_fingerprint_follows_profile_and_data(project: Project, monkeypatch:
     assert fingerprint(project) not in (first, declared)
 
 
-@pytest.mark.parametrize("name", ["cli.py", "site.py", "__pycache__/x.pyc"])
+@pytest.mark.parametrize("name", ["cli.py", "site.py", "__pycache__/x.pyc", "checkpoints/lm.safetensors.lock"])
 def test_the_fingerprint_leaves_out_what_no_chapter_uses(project: Project, name: str) -> None:
     before = fingerprint(project)
     path = project.root / "tlib" / name

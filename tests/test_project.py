@@ -109,8 +109,15 @@ def test_the_package_ships_every_file_that_is_not_python() -> None:
     patterns = [f"{package.replace('.', '/')}/{glob}" for package, globs in shipped.items() for glob in globs]
     for path in (ROOT / "tlib").rglob("*.*"):
         name = path.relative_to(ROOT).as_posix()
-        if path.suffix not in (".py", ".pyc"):
+        if path.suffix not in (".py", ".pyc", ".lock"):
             assert any(fnmatch(name, pattern) for pattern in patterns), f"package-data leaves out {name}"
+
+
+def test_locks_are_neither_shipped_nor_committed() -> None:
+    shipped = [pattern for patterns in PYPROJECT["tool"]["setuptools"]["package-data"].values() for pattern in patterns]
+    lock = "checkpoints/ulmfit_lm_forward.safetensors.lock"
+    assert not any(fnmatch(lock, pattern) for pattern in shipped)
+    assert "*.lock" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
 def test_make_sets_up_a_missing_environment_with_torch_first() -> None:
@@ -141,6 +148,8 @@ def test_a_workflow_is_well_formed_and_names_no_repository(path: Path) -> None:
         assert {"runs-on", "steps"} <= job.keys()
         assert all(("run" in step) != ("uses" in step) for step in job["steps"])
     assert "github.com" not in text and "github.io" not in text
+    for file in re.findall(r"hashFiles\('([^']+)'\)", text):
+        assert (ROOT / file).is_file(), f"a cache is keyed by {file}, which is not there"
 
 
 def test_the_workflows_test_publish_and_build_cold_once_a_week() -> None:

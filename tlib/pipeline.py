@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import yaml
 from filelock import FileLock, Timeout
 
-from tlib import data, site
+from tlib import data, site, store
 
 WORKERS = 2
 # Seconds after which a cell counts as hung: several times each profile's budget for a whole chapter.
@@ -234,14 +234,14 @@ def _toc_files(node: object) -> list[str]:
 
 
 def _tree_hash(folder: Path, leave_out: Set[Path] = frozenset()) -> str:
-    """SHA-256 over the names and contents of the files under `folder`, without Python's own cache."""
+    """SHA-256 over the names and contents of the files under `folder`, without Python's own cache and locks."""
     digest = hashlib.sha256()
     for path in sorted(set(folder.rglob("*")) - leave_out):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".lock":
             digest.update(f"{path.relative_to(folder).as_posix()} {_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 
 def _sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, or "absent"."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "absent"
+    return store.sha256(path) if path.exists() else "absent"
