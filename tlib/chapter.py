@@ -21,13 +21,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tlib import paths
-from tlib.claims import VERDICTS, Claim, Statistic, verdict_table
-from tlib.records import Difference, circumstances, compare, read_record, to_json, write_record
+from tlib.claims import Claim, Statistic, verdict_table
+from tlib.records import PROFILES, VERDICTS, Difference, circumstances, compare, read_record, to_json, write_record
 
 if TYPE_CHECKING:
     import torch
-
-PROFILES = ("laptop", "colab", "paper")
 
 
 class ChapterError(RuntimeError):
@@ -231,4 +229,5 @@ def _prepare(profile: str, seed: int) -> tuple[torch.device, int]:
     torch.manual_seed(seed)
     # On a GPU some operations have no deterministic form: warn there, fail on a CPU.
     torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a tenth of an LSTM step
     return device, torch.get_num_threads()

@@ -28,13 +28,10 @@ from tlib.intervals import (
     simulate,
     verdict,
 )
-from tlib.records import DECLARED, compare, describe, read_record, write_record
+from tlib.records import DECLARED, SIGNS, VERDICTS, compare, describe, read_record, write_record
 
 __all__ = ["Claim", "Interval", "Result", "bootstrap_interval", "compare", "is_fragile", "paired_interval", "power"]
 __all__ += ["power_table", "read_record", "simulate", "verdict", "verdict_table", "write_record"]
-
-SIGNS = {"confirmed": "✓", "refuted": "✗", "inconclusive": "?"}
-VERDICTS = tuple(SIGNS)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tlib import paths
+from tlib import paths, store
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +21,9 @@ LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "n
 CIRCUMSTANCES = ("wall_s", "peak_mb", "commit", "versions", "device", "threads")
 # What an author declares before the run. A committed record that says otherwise is out of date, or a margin was moved.
 DECLARED = ("statement", "paper", "reported", "metric", "kind", "margin", "expected")
+PROFILES = ("laptop", "colab", "paper")
+SIGNS = {"confirmed": "✓", "refuted": "✗", "inconclusive": "?"}
+VERDICTS = tuple(SIGNS)
 # Scores between 0 and 1, printed in points (times 100).
 POINT_METRICS = ("accuracy", "f1", "precision", "recall", "error")
 
@@ -48,20 +49,8 @@ def to_json(record: dict[str, Any]) -> str:
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
-    """Write `to_json(record)` in one step: a reader finds the old file or the new one, never a part."""
-    path, text = Path(path), to_json(record)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's files are their owner's alone
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Write `to_json(record)`, whole or not at all."""
+    store.write(Path(path), to_json(record).encode())
 
 
 def read_record(path: Path) -> dict[str, Any]:

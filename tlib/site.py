@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlib.records import describe, read_record, unit
+from tlib.records import PROFILES, SIGNS, VERDICTS, describe, read_record, unit
 
-PROFILES = ("laptop", "colab", "paper")
-VERDICTS = ("confirmed", "refuted", "inconclusive")
 # The address that _config.yml and the how-to pages carry until GITHUB_REPOSITORY names the real one.
 STAND_IN = "your_account/transfer-learning-recreated"
 PLOT_WIDTH = 480
@@ -174,7 +172,7 @@ def _render(stage: Path, template: str, **values: Any) -> str:
     )
     helpers = (describe, duration, memory, plot, unit, verdict_counts)
     environment.globals.update(
-        {helper.__name__: helper for helper in helpers}, PROFILES=PROFILES, PLOT_WIDTH=PLOT_WIDTH
+        {helper.__name__: helper for helper in helpers}, PROFILES=PROFILES, SIGNS=SIGNS, PLOT_WIDTH=PLOT_WIDTH
     )
     return environment.get_template(template).render(**values)
 

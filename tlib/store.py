@@ -1,7 +1,7 @@
 """Things that are expensive to make and must never be half there: an atomic, content-addressed cache.
 
 `get_or_build` keeps the tensors of a builder under a key of all that they depend on; `tlib.data` uses the same lock
-and workspace.
+and workspace, and records and shipped checkpoints are files that `write` makes.
 """
 
 import hashlib
@@ -53,6 +53,22 @@ def workspace(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file in one step: whoever reads it, or a kill, finds the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's files are their owner's alone
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def get_or_build(
