@@ -112,3 +112,27 @@ def test_a_checkpoint_that_is_not_its_cards_is_refused(shipped):
 def test_a_missing_checkpoint_is_named_with_those_there_are(shipped):
     with pytest.raises(FileNotFoundError, match="'tiy'; shipped: toy. `tlib pretrain tiy`"):
         models.checkpoint("tiy")
+
+
+def test_a_checkpoint_may_lie_in_another_folder(shipped, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    with pytest.raises(FileNotFoundError, match="'toy'; shipped: none"):
+        models.checkpoint("toy", elsewhere)
+    for name in ("toy.safetensors", "toy.json"):
+        (shipped / name).rename(elsewhere / name)
+    assert models.checkpoint("toy", elsewhere)[1]["tokens"] == 10
+
+
+def test_the_shipped_tokenizer_cuts_uncased_word_pieces():
+    tokenizer = models.tokenizer("english_8k")
+    assert tokenizer.get_vocab_size() == 8000
+    assert [tokenizer.token_to_id(token) for token in ("[PAD]", "[UNK]", "[BOS]", "[EOS]")] == [0, 1, 2, 3]
+    encoded = tokenizer.encode("The President, the unforgivable 2024 budget")
+    assert encoded.tokens[:3] == ["the", "president", ","] and "[UNK]" not in encoded.tokens
+    assert any(token.startswith("##") for token in encoded.tokens), "a rare word is several pieces"
+    assert tokenizer.decode(encoded.ids) == "the president, the unforgivable 2024 budget"
+
+
+def test_a_missing_tokenizer_is_named():
+    with pytest.raises(FileNotFoundError, match="'english_9k': a checkpoint's card names its own"):
+        models.tokenizer("english_9k")

@@ -117,12 +117,13 @@ def verify_data(names: Names = None) -> None:
 
 def main() -> None:
     """Entry point: an error that a message explains ends the command with that message and exit status 1."""
+    from tlib.pretrain import PretrainError
     from tlib.site import SiteError
 
     sys.stdout.reconfigure(line_buffering=True)  # so that our lines and pytest's keep their order in a log
     try:
         app()
-    except (BookError, SiteError, data.DataError, records.RecordError) as error:
+    except (BookError, PretrainError, SiteError, data.DataError, records.RecordError) as error:
         sys.exit(f"tlib: {error}")
 
 

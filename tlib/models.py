@@ -75,18 +75,19 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def checkpoint(name: str) -> tuple[dict[str, "torch.Tensor"], dict]:
-    """Weights (as stored, in half precision) and card of a checkpoint that ships with tlib; see `tlib pretrain`.
+def checkpoint(name: str, folder: Path | None = None) -> tuple[dict[str, "torch.Tensor"], dict]:
+    """Weights (as stored, in half precision) and card of a checkpoint that ships with tlib, or that lies in `folder`.
 
     Raises:
-        FileNotFoundError: no such checkpoint ships.
+        FileNotFoundError: there is no such checkpoint; `tlib pretrain` makes it.
         ValueError: the weights are not those of the card.
     """
     from safetensors.torch import load_file
 
-    weights, card_path = CHECKPOINTS / f"{name}.safetensors", CHECKPOINTS / f"{name}.json"
+    folder = folder or CHECKPOINTS
+    weights, card_path = folder / f"{name}.safetensors", folder / f"{name}.json"
     if not (weights.is_file() and card_path.is_file()):
-        shipped = ", ".join(sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))) or "none"
+        shipped = ", ".join(sorted(path.stem for path in folder.glob("*.safetensors"))) or "none"
         raise FileNotFoundError(
             f"no checkpoint is called {name!r}; shipped: {shipped}. `tlib pretrain {name}` makes one"
         )

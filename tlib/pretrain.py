@@ -7,7 +7,6 @@ code that made the weights. What comes out is `tlib/checkpoints/NAME.safetensors
 from __future__ import annotations
 
 import json
-import os
 import platform
 import random
 from collections.abc import Iterable
@@ -28,17 +27,21 @@ TOKENIZER = "english_8k"
 CURVE_EVERY = 200  # updates averaged into one point of the card's loss curve
 
 
+class PretrainError(RuntimeError):
+    """A checkpoint cannot be made; the message names the remedy."""
+
+
 def definitions(chapter: str) -> SimpleNamespace:
     """The names that the cells tagged `define` of a chapter's notebook define, without running the rest of it.
 
-    Raises FileNotFoundError outside a checkout of the project: an installed package has no notebooks.
+    Raises PretrainError outside a checkout of the project: an installed package has no notebooks.
     """
     import nbformat
 
     root = paths.root()
     notebook = (root or Path()) / "notebooks" / f"{chapter}.ipynb"
     if root is None or not notebook.is_file():
-        raise FileNotFoundError(f"pretraining runs the cells of notebooks/{chapter}.ipynb: call it in a checkout")
+        raise PretrainError(f"pretraining runs the cells of notebooks/{chapter}.ipynb: call it in a checkout")
     cells = nbformat.read(notebook, as_version=4).cells
     source = "\n\n".join(cell.source for cell in cells if "define" in cell.metadata.get("tags", ()))
     names: dict[str, Any] = {}
@@ -70,13 +73,14 @@ def train_tokenizer(documents: Iterable[str], vocab_size: int = 8000) -> Tokeniz
 
 
 def directed(encoded: Iterable[list[int]], tokenizer: Tokenizer, direction: str) -> list[list[int]]:
-    """Documents of ids, each behind a [BOS] and reversed for "backward"."""
-    bos, order = tokenizer.token_to_id("[BOS]"), 1 if direction == "forward" else -1
+    """Documents of ids, each behind a [BOS] and reversed where the direction is not "forward" but "backward"."""
+    bos, order = tokenizer.token_to_id("[BOS]"), {"forward": 1, "backward": -1}[direction]
     return [[bos, *document[::order]] for document in encoded]
 
 
-def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+def encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    """The ids of each text."""
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
 
 
 def run(name: str, *, out: Path | None = None) -> Path:
@@ -84,26 +88,28 @@ def run(name: str, *, out: Path | None = None) -> Path:
 
     Args:
         name: a key of `tlib.recipes.RECIPES`.
-        out: folder for the weights and the card. Default: `tlib/checkpoints`.
+        out: folder for the weights and the card; a recipe's base model is read from there too. Default:
+            `tlib/checkpoints`.
 
     Returns:
         The weights' path.
+
+    Raises:
+        PretrainError: there is no such recipe, or this is no checkout of the project.
+        tlib.data.DataError: a corpus cannot be had.
     """
     if name not in RECIPES:
-        raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
-    folder = out or models.CHECKPOINTS
-    documents = general_english()
-    tokenizer = _tokenizer(documents, folder)
-    state = paths.cache() / "pretraining" / f"{name}.safetensors"
-    state.parent.mkdir(parents=True, exist_ok=True)
+        raise PretrainError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
+    folder, state = out or models.CHECKPOINTS, paths.cache() / "pretraining" / f"{name}.safetensors"
     train = _train_general if name in GENERAL else _train_target
-    weights, measured = train(RECIPES[name], documents, tokenizer, state)
+    weights, measured = train(RECIPES[name], _tokenizer(folder), state, folder)
     return ship(name, weights, measured, folder)
 
 
-def _train_general(recipe: LanguageModelRecipe, documents: list[str], tokenizer: Tokenizer, state: Path) -> tuple:
+def _train_general(recipe: LanguageModelRecipe, tokenizer: Tokenizer, state: Path, folder: Path) -> tuple:
     """A language model from random weights: its weights, and what goes on its card."""
-    encoded = _encode(tokenizer, documents)
+    documents = general_english()
+    encoded = encode(tokenizer, documents)
     history, model, defined = train_language_model(recipe, encoded, tokenizer, checkpoint=state)
     held_out = directed(encoded[:HELD_OUT], tokenizer, recipe.direction)
     measured = general_card(recipe, documents) | {
@@ -148,17 +154,15 @@ def train_language_model(
     return history, model, defined
 
 
-def _train_target(recipe: TargetRecipe, documents: list[str], tokenizer: Tokenizer, state: Path) -> tuple:
-    """The base checkpoint fine-tuned on a task's text: its weights, and what goes on its card."""
-    weights, base = models.checkpoint(recipe.base)
+def _train_target(recipe: TargetRecipe, tokenizer: Tokenizer, state: Path, folder: Path) -> tuple:
+    """The base checkpoint in `folder` fine-tuned on a task's text: its weights, and what goes on its card."""
+    weights, base = models.checkpoint(recipe.base, folder)
     defined = definitions(base["chapter"])
     model = defined.new_language_model(base["architecture"], recipe.dropout_scale)
     model.load_state_dict({key: tensor.float() for key, tensor in weights.items()})
     splits = data.load(recipe.dataset)
     text = {
-        split: directed(
-            [e.ids for e in tokenizer.encode_batch(list(splits[split]["text"]))], tokenizer, base["direction"]
-        )
+        split: directed(encode(tokenizer, list(splits[split]["text"])), tokenizer, base["direction"])
         for split in ("train", "dev")
     }
     before = validation_loss(model, defined.NextTokenLoss(), text["dev"])
@@ -178,14 +182,18 @@ def _train_target(recipe: TargetRecipe, documents: list[str], tokenizer: Tokeniz
     return model.state_dict(), measured | {"curve": curve(history.losses)}
 
 
-def _tokenizer(documents: list[str], folder: Path) -> Tokenizer:
-    """The shipped tokenizer, or one trained now where none ships yet (ties are broken anew in each training)."""
+def _tokenizer(folder: Path) -> Tokenizer:
+    """The folder's tokenizer: the shipped one, or one trained now where none ships yet.
+
+    Each training breaks ties anew, so two models that go together must not each have their own.
+    """
     from tokenizers import Tokenizer
 
-    path = folder / f"{TOKENIZER}.json"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _replace(path, train_tokenizer(documents).to_str().encode())
+    path, shipped = folder / f"{TOKENIZER}.json", models.CHECKPOINTS / f"{TOKENIZER}.json"
+    with store.locked(paths.cache() / "pretraining" / path.name):
+        if not path.exists():
+            known = shipped.read_text(encoding="utf-8") if shipped.exists() else None
+            store.write(path, (known or train_tokenizer(general_english()).to_str()).encode())
     return Tokenizer.from_file(str(path))
 
 
@@ -223,12 +231,12 @@ def general_card(recipe: LanguageModelRecipe, documents: list[str]) -> dict[str,
 
 
 def ship(name: str, weights: dict[str, torch.Tensor], measured: dict[str, Any], folder: Path) -> Path:
-    """Write weights in half precision and their card, each whole or not at all; returns the weights' path."""
+    """Write weights in half precision and their card; returns the weights' path."""
     import torch
     from safetensors.torch import save
 
     path = folder / f"{name}.safetensors"
-    _replace(path, save({key: tensor.to(torch.float16).contiguous() for key, tensor in weights.items()}))
+    store.write(path, save({key: tensor.to(torch.float16).contiguous() for key, tensor in weights.items()}))
     card = {"name": name, "parameters": sum(tensor.numel() for tensor in weights.values())} | measured
     card |= {
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} thread(s)",
@@ -236,16 +244,10 @@ def ship(name: str, weights: dict[str, torch.Tensor], measured: dict[str, Any], 
         "tokenizer": {"name": TOKENIZER, "sha256": store.sha256(folder / f"{TOKENIZER}.json")},
         "sha256": store.sha256(path),
     }
-    _replace(folder / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
+    store.write(folder / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
     return path
 
 
 def overlaps(documents: list[str]) -> dict[str, float]:
     """Share of the test documents of each chapter using the weights that have 13 words in a row from `documents`."""
     return {"bbc_news": data.overlap(documents, data.load("bbc_news")["test"]["text"]).fraction}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    with store.locked(path), store.workspace(path) as folder:
-        (folder / path.name).write_bytes(content)
-        os.replace(folder / path.name, path)
