@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
 
 from tlib.batching import pad
-from tlib.encoding import first_token_states
+from tlib.encoding import FastDropout, first_token_states, use_fast_dropout
 
 SIZES = {
     "vocab_size": 50,
@@ -50,3 +51,42 @@ def test_other_architectures_are_refused():
     encoder = DistilBertModel(DistilBertConfig(vocab_size=9, dim=8, n_layers=1, n_heads=2, hidden_dim=8))
     with pytest.raises(TypeError, match="not DistilBertModel: use the encoder's own forward"):
         first_token_states(encoder, *pad([[1, 2]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_fast_dropout_is_dropout(p, dtype):
+    torch.manual_seed(0)
+    x = torch.ones(1001, 203, dtype=dtype, requires_grad=True)
+    y = FastDropout(p)(x)
+    y.sum().backward()
+    kept = y != 0
+    units = x.numel()
+    deviation = (p * (1 - p) / units) ** 0.5
+    assert abs(1 - kept.float().mean().item() - p) < 5 * deviation
+    for shift in (1, 2, 3, 4, 203):  # one draw serves four units: they must not agree more than by chance
+        flat = kept.flatten().float() - (1 - p)
+        assert abs((flat[shift:] * flat[:-shift]).mean().item()) < 5 * p * (1 - p) / units**0.5
+    assert torch.equal(x.grad, y.detach()), "the gradient passes where the unit did, as much scaled"
+    torch.testing.assert_close(
+        y[kept][0].float().item(), 1 / (1 - p), rtol=1e-2 if dtype == torch.bfloat16 else 1e-4, atol=0
+    )
+
+
+def test_fast_dropout_repeats_with_the_seed_and_rests_outside_training():
+    dropout, x = FastDropout(0.3), torch.ones(7, 5)
+    torch.manual_seed(1)
+    first = dropout(x)
+    torch.manual_seed(1)
+    assert torch.equal(first, dropout(x)) and not torch.equal(first, dropout(x))
+    assert torch.equal(FastDropout(0.3).eval()(x), x)
+    assert torch.equal(FastDropout(0.0)(x), x) and not FastDropout(1.0)(x).any()
+    assert dropout(torch.ones(2, 3, device="meta")).device.type == "meta"
+
+
+def test_every_plain_dropout_is_replaced_in_place():
+    encoder = BertModel(BertConfig(**SIZES, hidden_dropout_prob=0.25)).eval()
+    use_fast_dropout(encoder)
+    kinds = {type(module) for module in encoder.modules() if isinstance(module, nn.Dropout)}
+    assert kinds == {FastDropout}
+    assert encoder.embeddings.dropout.p == 0.25 and not encoder.embeddings.dropout.training

@@ -1,4 +1,6 @@
-"""Encoder states for classification, without computing what the classifier never reads."""
+"""What makes fine-tuning an encoder cheaper on a CPU, and changes no result: less to compute, quicker noise.
+
+Measured on the author page "The training loop measured"."""
 
 from __future__ import annotations
 
@@ -46,3 +48,28 @@ def first_token_states(encoder: nn.Module, input_ids: torch.Tensor, attention_ma
     context = attention.dropout(scores.softmax(-1)) @ value  # [B, H, 1, D / H]
     attended = last.attention.output(context.transpose(1, 2).flatten(2), first)
     return last.output(last.intermediate(attended), attended)[:, 0]
+
+
+class FastDropout(nn.Dropout):
+    """Dropout whose noise is cheap on a CPU: 16 random bits decide over each unit, four units per random number.
+
+    A unit is dropped with probability p, rounded to a multiple of 2^-16, and the others are scaled so that the mean is
+    kept exactly. On other devices this is `nn.Dropout`.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        dropped = round(self.p * 2**16)  # of the 2^16 values that 16 bits take
+        if not self.training or x.device.type != "cpu" or dropped in (0, 2**16):
+            return super().forward(x)
+        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        drawn = words.view(torch.int16)[: x.numel()].view(x.shape)
+        noise = (drawn >= dropped - 2**15).to(x.dtype).mul_(2**16 / (2**16 - dropped))
+        return x * noise
+
+
+def use_fast_dropout(model: nn.Module) -> None:
+    """Replace every `nn.Dropout` within `model` by `FastDropout` of the same rate."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, FastDropout(child.p).train(child.training))
