@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import random
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,6 +48,7 @@ def start(slug: str, *, title: str, paper: str, idea: str = "", data: Sequence[s
 
     from tlib import plots
 
+    warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm's wish for widgets, in every reader's way
     plots.style()
     display(Markdown(chapter._repr_markdown_()))
     return chapter
