@@ -6,7 +6,7 @@ from torch import nn
 from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
 
 from tlib.batching import pad
-from tlib.encoding import FastDropout, first_token_states, use_fast_dropout
+from tlib.encoding import FastDropout, KeptGradientEmbedding, first_token_states, use_fast_training
 
 SIZES = {
     "vocab_size": 50,
@@ -86,7 +86,77 @@ def test_fast_dropout_repeats_with_the_seed_and_rests_outside_training():
 
 def test_every_plain_dropout_is_replaced_in_place():
     encoder = BertModel(BertConfig(**SIZES, hidden_dropout_prob=0.25)).eval()
-    use_fast_dropout(encoder)
+    use_fast_training(encoder)
     kinds = {type(module) for module in encoder.modules() if isinstance(module, nn.Dropout)}
     assert kinds == {FastDropout}
     assert encoder.embeddings.dropout.p == 0.25 and not encoder.embeddings.dropout.training
+
+
+def gradients_of(model, input_ids, mask):
+    model.zero_grad()
+    model(input_ids=input_ids, attention_mask=mask).last_hidden_state.square().sum().backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_fast_training_changes_neither_states_nor_gradients(monkeypatch):
+    monkeypatch.setattr("tlib.encoding.LARGE", 50)
+    torch.manual_seed(0)
+    model = BertModel(BertConfig(**SIZES, pad_token_id=0), add_pooling_layer=False).eval()
+    model.set_attn_implementation("eager")
+    input_ids, mask = pad([torch.randint(2, 50, (n,)).tolist() for n in (9, 3, 1)])
+    states, gradients = model(input_ids, mask).last_hidden_state, gradients_of(model, input_ids, mask)
+    use_fast_training(model)
+    assert type(model.embeddings.word_embeddings) is KeptGradientEmbedding
+    assert type(model.embeddings.position_embeddings) is nn.Embedding, "small ones gain nothing"
+    torch.testing.assert_close(model(input_ids, mask).last_hidden_state, states)
+    for _ in range(2):  # the second time in the buffer of the first
+        torch.testing.assert_close(gradients_of(model, input_ids, mask), gradients, atol=1e-5, rtol=1e-4)
+
+
+def test_attention_weights_are_dropped_in_training_only():
+    config = BertConfig(**SIZES, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.5)
+    model = BertModel(config, add_pooling_layer=False)
+    use_fast_training(model)
+    input_ids, mask = pad([[2, 3, 4, 5]])
+    first, second = (model.train()(input_ids, mask).last_hidden_state for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(*(model.eval()(input_ids, mask).last_hidden_state for _ in range(2)))
+
+
+@pytest.mark.parametrize("padding_idx", [None, 0])
+def test_the_kept_gradient_is_the_embeddings_own(padding_idx):
+    torch.manual_seed(0)
+    plain = nn.Embedding(20, 3, padding_idx=padding_idx)
+    kept = KeptGradientEmbedding.of(plain)
+    assert kept.weight is plain.weight
+    weights = torch.randn(2, 4, 3)
+    for ids in torch.randint(20, (3, 2, 4)):  # another batch each time: nothing of the last one is left
+        ids[0, 0] = 0
+        gradients = []
+        for embedding in (plain, kept):
+            plain.weight.grad = None
+            (embedding(ids) * weights).sum().backward()
+            gradients.append(plain.weight.grad.clone())
+        torch.testing.assert_close(*gradients)
+    buffer = plain.weight.grad
+    (kept(ids) * weights).sum().backward()  # without zero_grad, gradients add up
+    torch.testing.assert_close(plain.weight.grad, 2 * gradients[1])
+    assert plain.weight.grad is buffer
+
+
+def test_a_tied_weight_gets_both_gradients():
+    embedding = nn.Embedding(6, 3)
+    ids = torch.tensor([[1, 2]])
+
+    def gradient(module):
+        embedding.weight.grad = None
+        (module(ids) @ embedding.weight.T).square().sum().backward()
+        return embedding.weight.grad.clone()
+
+    expected = gradient(embedding)
+    torch.testing.assert_close(gradient(KeptGradientEmbedding.of(embedding)), expected)
+
+
+def test_a_frozen_embedding_keeps_no_gradient():
+    kept = KeptGradientEmbedding.of(nn.Embedding(6, 3)).requires_grad_(False)
+    assert not kept(torch.tensor([1])).requires_grad and kept.buffer is None

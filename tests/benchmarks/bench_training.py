@@ -31,7 +31,7 @@ from transformers.utils import logging
 
 from tlib import data
 from tlib.batching import length_buckets, pad
-from tlib.encoding import first_token_states, use_fast_dropout
+from tlib.encoding import first_token_states, use_fast_training
 from tlib.evaluation import correct, predict_logits
 from tlib.training import fit, linear_schedule
 
@@ -132,8 +132,7 @@ def make_batches(ids: list[list[int]], labels: list[int], buckets: list[list[int
 
 def run_tlib(work: Work, freeze: bool = False) -> Run:
     model = new_model(work.seed)
-    model.set_attn_implementation("eager")  # with dropout, the fused kernel falls back to a slower form of the same
-    use_fast_dropout(model)
+    use_fast_training(model)
     model.bert.embeddings.word_embeddings.requires_grad_(not freeze)
     lengths = [len(ids) for ids in work.ids]
 
