@@ -450,6 +450,13 @@ def test_overlap_is_what_comparing_every_run_gives(corpus, tests):
     assert data.overlap(corpus, tests, n=3).fraction == sum(bool(runs(text) & seen) for text in tests) / len(tests)
 
 
+def test_texts_that_share_a_run_with_a_test_are_left_out_of_a_corpus():
+    corpus = ["one two three four five", "two three", "unrelated words are here", "he said: two, THREE four!"]
+    tests = ["zero two three four", "five words"]
+    kept = data.without_overlap(corpus, tests, n=3)
+    assert kept == [corpus[1], corpus[2]] and data.overlap(kept, tests, n=3).fraction == 0
+
+
 def test_overlap_needs_something_to_look_for():
     with pytest.raises(ValueError, match="no test document"):
         data.overlap(["a"], [])

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 from tlib import paths, store
 from tlib.data import sources
 from tlib.data.catalogue import Archive, Column, DataError, Entry, Hub, info, names
-from tlib.data.leakage import Overlap, overlap
+from tlib.data.leakage import Overlap, overlap, without_overlap
 
 if TYPE_CHECKING:
     import datasets
 
 __all__ = [
     "Archive", "Column", "DataError", "Entry", "Hub", "Overlap",
-    "fetch", "fetch_dir", "hashes", "info", "load", "names", "overlap", "verify",
+    "fetch", "fetch_dir", "hashes", "info", "load", "names", "overlap", "verify", "without_overlap",
 ]  # fmt: skip
 
 

@@ -30,11 +30,29 @@ def overlap(corpus_texts: Iterable[str], test_texts: Iterable[str], n: int = 13)
     Raises:
         ValueError: no test document, or n below 1.
     """
+    tests = [words(text) for text in test_texts]
+    hits = _shared_runs(corpus_texts, tests, n)
+    shared = [position for position, hit in enumerate(hits) if len(hit)]
+    examples = [(position, " ".join(tests[position][hits[position][0] :][:n])) for position in shared[:5]]
+    return Overlap(len(shared) / len(tests), examples, sum(len(tokens) < n for tokens in tests))
+
+
+def without_overlap(corpus_texts: Iterable[str], test_texts: Iterable[str], n: int = 13) -> list[str]:
+    """The texts of a corpus that have no run of `n` words in common with a test document, as `overlap` sees it.
+
+    Raises ValueError as `overlap` does, and if the corpus is empty.
+    """
+    corpus = list(corpus_texts)
+    hits = _shared_runs(test_texts, [words(text) for text in corpus], n)
+    return [text for text, hit in zip(corpus, hits, strict=True) if not len(hit)]
+
+
+def _shared_runs(corpus_texts: Iterable[str], tests: list[list[str]], n: int) -> list:
+    """Where in each test document (a list of words) the runs begin that the corpus has too, one array a document."""
     import numpy as np
 
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
-    tests = [words(text) for text in test_texts]
     if not tests:
         raise ValueError("there is no test document to look for")
     hashing = _RunHashes(n)
@@ -45,10 +63,7 @@ def overlap(corpus_texts: Iterable[str], test_texts: Iterable[str], n: int = 13)
         seen = hashing(words(text))
         places = np.searchsorted(wanted, seen) % len(wanted)
         found[places[wanted[places] == seen]] = True
-    hits = [np.flatnonzero(np.isin(run, wanted[found])) for run in runs]
-    shared = [position for position, hit in enumerate(hits) if len(hit)]
-    examples = [(position, " ".join(tests[position][hits[position][0] :][:n])) for position in shared[:5]]
-    return Overlap(len(shared) / len(tests), examples, sum(len(tokens) < n for tokens in tests))
+    return [np.flatnonzero(np.isin(run, wanted[found])) for run in runs]
 
 
 class _RunHashes:
