@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from filelock import FileLock
 
-from tlib import pipeline
+from tlib import paths, pipeline
 from tlib.pipeline import BookError, Project
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +38,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     (tmp_path / "book" / "index.md").write_text("# Tiny\n")
     for name in ("01_first", "02_second"):
         write_notebook(tmp_path, name, CELL, RECORD.format(name=name))
+    monkeypatch.setenv("TLIB_CACHE", str(tmp_path / "cache"))
     site = SimpleNamespace(generate=lambda stage, records: None)
     monkeypatch.setattr(pipeline, "site", site)
     return Project(tmp_path)
@@ -134,6 +135,7 @@ def test_a_failed_notebook_is_shown_and_leaves_the_previous_site(
     assert (project.build / "html" / "index.html").read_text() == "the previous site"
     assert pipeline.is_fresh(project, "01_first"), "the chapter that passed need not run again"
     assert not pipeline.is_fresh(project, "02_second")
+    assert [path.name for path in project.failed.iterdir()] == ["02_second.ipynb"], "kept to be looked at"
 
 
 @pytest.mark.slow
@@ -172,6 +174,25 @@ def test_only_one_build_at_a_time(project: Project) -> None:
 def test_an_unknown_chapter_is_named(project: Project) -> None:
     with pytest.raises(BookError, match=r"unknown chapter 99_none: _toc\.yml lists 01_first, 02_second"):
         pipeline.run_chapters(project, ["99_none"])
+
+
+def test_a_run_resumes_its_own_checkpoints_and_sets_those_of_another_version_aside(project: Project) -> None:
+    folder = paths.chapter_cache("01_first", "laptop")
+    folder.mkdir(parents=True)
+    (folder / "stage.safetensors").write_text("of a version without a key")
+    pipeline._set_aside_stale(folder, "one")
+    assert sorted(path.name for path in folder.iterdir()) == ["key"]
+    (folder / "stage.safetensors").write_text("of version one")
+    pipeline._set_aside_stale(folder, "one")
+    assert (folder / "stage.safetensors").read_text() == "of version one"
+    pipeline._set_aside_stale(folder, "two")
+    assert not (folder / "stage.safetensors").exists()
+    assert (folder.with_name("laptop.old") / "stage.safetensors").read_text() == "of version one"
+
+
+def test_every_run_has_its_key_beside_its_checkpoints(project: Project) -> None:
+    pipeline.run_chapters(project, ["01_first"])
+    assert (paths.chapter_cache("01_first", "laptop") / "key").read_text() == fingerprint(project)
 
 
 def test_a_kept_run_without_its_key_does_not_count(project: Project) -> None:

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from tlib import cli, data, models, paths, pretrain, store
+from tlib.language_model import NextTokenLoss
 from tlib.pretrain import PretrainError
-from tlib.recipes import GENERAL, GENERAL_ENGLISH, RECIPES, LanguageModelRecipe, TargetRecipe
+from tlib.recipes import GENERAL, RECIPES, TARGET, ChapterRecipe, LanguageModelRecipe, TargetRecipe
 
 SHIPPED = sorted(path.stem for path in models.CHECKPOINTS.glob("*.safetensors"))
-ON_EVERY_CARD = {"name", "parameters", "chapter", "direction", "architecture", "corpora", "settings", "updates"}
+ON_EVERY_CARD = {"name", "parameters", "chapter", "architecture", "corpora", "settings", "updates"}
 ON_EVERY_CARD |= {"tokens_seen", "overlap", "valid_loss", "hours", "hardware", "curve", "curve_every", "tokenizer"}
 ON_EVERY_CARD |= {"sha256"}
-OF_A_TARGET = {"base", "valid_loss_before"}
+OF_A_TARGET = {"base", "valid_loss_before", "direction"}
 MOST_BYTES = 40_000_000
 
 
@@ -33,7 +34,7 @@ def test_what_ships_is_small_enough_to_install():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_card_is_complete_and_true_of_its_weights(name):
     weights, card = models.checkpoint(name)  # which holds the weights to the card's SHA-256
-    assert ON_EVERY_CARD | (set() if name in GENERAL else OF_A_TARGET) <= card.keys()
+    assert ON_EVERY_CARD | (OF_A_TARGET if name in TARGET else set()) <= card.keys()
     assert card["name"] == name and card["hours"] > 0
     assert card["parameters"] == sum(tensor.numel() for tensor in weights.values())
     assert all(tensor.dtype == torch.float16 and tensor.isfinite().all() for tensor in weights.values())
@@ -47,15 +48,19 @@ def test_a_card_is_complete_and_true_of_its_weights(name):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_card_names_the_corpora_and_no_test_text_is_in_them(name):
     _, card = models.checkpoint(name)
-    corpora = GENERAL_ENGLISH if name in GENERAL else [RECIPES[name].dataset]
+    recipe = RECIPES[name]
+    corpora = [recipe.dataset] if name in TARGET else pretrain.sources(getattr(recipe, "corpus", "general_english"))
     assert card["corpora"] == data.hashes(corpora)
-    assert card["overlap"] == {"bbc_news": 0.0}
+    assert card["overlap"] == dict.fromkeys(getattr(recipe, "tested_on", pretrain.TESTED_ON), 0.0)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_card_is_of_the_recipe_as_it_stands(name):
     _, card = models.checkpoint(name)
     recipe = RECIPES[name]
+    if isinstance(recipe, ChapterRecipe):
+        assert (card["chapter"], card["settings"]) == (recipe.chapter, recipe.settings)
+        return
     assert card["settings"] == {key: getattr(recipe, key) for key in card["settings"]}
     if name in GENERAL:
         assert (card["chapter"], card["direction"]) == (recipe.chapter, recipe.direction)
@@ -69,7 +74,7 @@ def test_a_card_is_of_the_recipe_as_it_stands(name):
         assert card["valid_loss"] < card["valid_loss_before"]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [*GENERAL, *TARGET])
 def test_the_chapters_network_takes_the_weights(name):
     weights, card = models.checkpoint(name)
     model = pretrain.definitions(card["chapter"]).new_language_model(card["architecture"], 0.0)
@@ -103,7 +108,7 @@ def test_definitions_of_the_chapter_make_its_language_model():
     found = pretrain.definitions("03_ulmfit")
     model = found.LanguageModel(found.AWDLSTM(50, 4, 8, 2, dict.fromkeys(found.PAPER_DROPOUT, 0.0)), 0.0)
     ids = torch.arange(6).reshape(2, 3)
-    assert found.NextTokenLoss()(model, (ids, ids)).item() == pytest.approx(math.log(50), abs=0.5)
+    assert NextTokenLoss()(model, (ids, ids)).item() == pytest.approx(math.log(50), abs=0.5)
 
 
 @pytest.mark.parametrize("checkout", [True, False])
@@ -155,6 +160,7 @@ TINY = LanguageModelRecipe(
     lr=0.02,
     warmup=5,
 )
+OWN = ChapterRecipe(chapter="01_toy", function="count", corpus="both", settings={"each": 3}, tested_on=("bbc_news",))
 TINY_TARGET = TargetRecipe(base="tiny", dataset="bbc_news", epochs=2, batch_size=2, bptt=8)
 WORDS = [
     "a",
@@ -184,10 +190,13 @@ def tiny(tmp_path, monkeypatch):
     texts = [" ".join(rng.choices(WORDS, k=40)) for _ in range(120)]
     splits = {"train": {"text": texts[:80]}, "dev": {"text": texts[80:100]}, "test": {"text": texts[100:]}}
     corpora = SimpleNamespace(load=lambda name: splits, hashes=lambda names: dict.fromkeys(names, "00"))
-    monkeypatch.setattr(pretrain, "data", SimpleNamespace(**vars(corpora), overlap=data.overlap))
-    monkeypatch.setattr(pretrain, "GENERAL_ENGLISH", {"letters": 2})
-    monkeypatch.setattr(pretrain, "GENERAL", {"tiny": TINY})
-    monkeypatch.setattr(pretrain, "RECIPES", {"tiny": TINY, "tiny_target": TINY_TARGET})
+    monkeypatch.setattr(
+        pretrain, "data", SimpleNamespace(**vars(corpora), overlap=data.overlap, without_overlap=data.without_overlap)
+    )
+    monkeypatch.setattr(
+        pretrain, "CORPORA", {"general_english": {"letters": 2}, "both": {"letters": 1, "letters/dev": 1}}
+    )
+    monkeypatch.setattr(pretrain, "RECIPES", {"tiny": TINY, "tiny_target": TINY_TARGET, "own": OWN})
     monkeypatch.setattr(pretrain, "HELD_OUT", 10)
     monkeypatch.setenv("TLIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(models, "CHECKPOINTS", tmp_path / "checkpoints")
@@ -227,15 +236,56 @@ def test_a_run_to_another_folder_takes_the_shipped_tokenizer_and_its_own_base(ti
     assert not (tiny / "tiny_target.safetensors").exists()
 
 
+def test_a_state_of_other_settings_is_refused_with_its_remedy(tiny, monkeypatch):
+    pretrain.run("tiny")
+    monkeypatch.setitem(pretrain.RECIPES, "tiny", replace(TINY, updates=31))
+    with pytest.raises(PretrainError, match="belongs to another run, with other .*delete the file to start over"):
+        pretrain.run("tiny")
+
+
 def test_documents_of_general_english_join_short_rows(tiny):
-    documents = pretrain.general_english()
+    documents = pretrain.documents_of("general_english")
     assert len(documents) == 40 and all(document.count("\n") == 1 for document in documents)
-    assert documents == pretrain.general_english(), "their order is the same each time"
+    assert documents == pretrain.documents_of("general_english"), "their order is the same each time"
+    assert len(pretrain.documents_of("both")) == 100 and pretrain.sources("both") == ["letters"]
 
 
 def test_test_text_in_a_corpus_shows_on_the_card(tiny):
     leaked = pretrain.data.load("bbc_news")["test"]["text"][:5]
-    assert pretrain.overlaps(leaked) == {"bbc_news": 0.25}
+    assert pretrain.overlaps(leaked, ["bbc_news"]) == {"bbc_news": 0.25}
+
+
+def test_documents_that_hold_test_text_are_left_out(tiny):
+    everything, leaked = pretrain.documents_of("both"), pretrain.data.load("bbc_news")["test"]["text"][0]
+    pretrain.data.load("letters")["train"]["text"][7] += " " + leaked
+    assert len(pretrain.documents_of("both")) == len(everything)
+    assert len(pretrain.documents_of("both", ["bbc_news"])) == len(everything) - 1
+
+
+def test_a_chapters_own_function_is_given_its_corpus_and_its_card_completed(tiny, tmp_path, monkeypatch):
+    source = """
+import torch
+def count(documents, tokenizer, checkpoint, each):
+    size = tokenizer.get_vocab_size()
+    return {"w": torch.ones(len(documents), each)}, {
+        "architecture": {"vocab_size": size}, "updates": 400, "tokens_seen": 1, "valid_loss": 0.5,
+        "losses": [1.0] * 200 + [3.0] * 200, "seconds": 36.0,
+    }
+"""
+    write_notebook(tmp_path, (source, ["define"]))
+    monkeypatch.setattr(paths, "root", lambda: tmp_path)
+    pretrain.run("own")
+    weights, card = models.checkpoint("own")
+    assert weights["w"].shape == (100, 3) and card.keys() >= ON_EVERY_CARD
+    assert (card["curve"], card["hours"], card["overlap"]) == ([1.0, 3.0], 0.01, {"bbc_news": 0.0})
+    assert card["chapter"] == "01_toy" and card["settings"] == {"each": 3} and "losses" not in card
+
+
+def test_a_text_too_short_for_the_updates_is_read_again(tiny):
+    tokenizer = pretrain._tokenizer(tiny)
+    encoded = pretrain.encode(tokenizer, pretrain.documents_of("general_english"))
+    history, _ = pretrain.train_language_model(TINY, encoded[:14], tokenizer, updates=25)
+    assert len(history.losses) == 25
 
 
 @pytest.mark.slow
@@ -244,11 +294,11 @@ def test_training_anew_follows_the_shipped_curve():
     """The first 200 updates, from the corpora themselves: what ships was made by this code."""
     name = "ulmfit_lm_forward"
     try:
-        documents = pretrain.general_english()
+        documents = pretrain.documents_of("general_english")
     except data.DataError as error:
         pytest.skip(f"a corpus of general English cannot be had here: {error}")
     _, card = models.checkpoint(name)
     tokenizer = models.tokenizer(card["tokenizer"]["name"])
     encoded = pretrain.encode(tokenizer, documents)
-    history, _, _ = pretrain.train_language_model(RECIPES[name], encoded, tokenizer, updates=card["curve_every"])
+    history, _ = pretrain.train_language_model(RECIPES[name], encoded, tokenizer, updates=card["curve_every"])
     assert sum(history.losses) / len(history.losses) == pytest.approx(card["curve"][0], abs=0.05)

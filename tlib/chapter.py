@@ -72,7 +72,7 @@ class Chapter:
     @property
     def cache(self) -> Path:
         """Folder for this chapter's own checkpoints at this profile; a run that was killed resumes from it."""
-        folder = paths.cache() / "chapters" / self.slug / self.profile
+        folder = paths.chapter_cache(self.slug, self.profile)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

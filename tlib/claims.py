@@ -151,22 +151,26 @@ class Claim:
 
 def verdict_table(claims: Iterable[Claim]) -> str:
     """HTML table of tested claims. It sets no colour; the site's style gives the verdict badges theirs."""
-    heads = ("Claim", "Effect with 95% interval", "In the paper", "Verdict", "Expected", "Control")
+    heads = ("Claim, and its control", "Effect with 95% interval", "In the paper", "Verdict")
     rows = []
     for claim in claims:
         found, control = claim.result, claim.control_result
+        controlled = f"Control, {claim.control_name}: {control.verdict}" if control else "No control"
         fragile = ' <span class="verdict verdict-fragile">fragile</span>' if found.fragile else ""
         cells = [
             escape(describe(claim.metric, found.interval.effect, (found.interval.lo, found.interval.hi))),
             escape(f"{claim.reported} ({claim.paper})"),
-            _badge(found.verdict) + fragile,
-            claim.expected or "–",
-            f"{escape(claim.control_name)}: {control.verdict}" if control else "–",
+            _badge(found.verdict) + fragile + _note(f"expected: {claim.expected or 'nothing'}"),
         ]
-        rows.append(f'<th scope="row">{escape(claim.statement)}</th>' + "".join(f"<td>{cell}</td>" for cell in cells))
+        statement = f'<th scope="row">{escape(claim.statement)}{_note(escape(controlled))}</th>'
+        rows.append(statement + "".join(f"<td>{cell}</td>" for cell in cells))
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return f'<table class="verdict-table"><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
+
+
+def _note(text: str) -> str:
+    return f'<div class="verdict-note">{text}</div>'
 
 
 def _badge(verdict: str) -> str:

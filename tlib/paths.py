@@ -14,6 +14,11 @@ def cache() -> Path:
     return Path(platformdirs.user_cache_dir("tlib"))
 
 
+def chapter_cache(slug: str, profile: str) -> Path:
+    """Where a chapter keeps the checkpoints of its own training, to resume from."""
+    return cache() / "chapters" / slug / profile
+
+
 def root() -> Path | None:
     """The checkout that this package is imported from, or None when it was installed without one."""
     folder = Path(__file__).resolve().parent.parent

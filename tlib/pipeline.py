@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import yaml
 from filelock import FileLock, Timeout
 
-from tlib import data, site, store
+from tlib import data, paths, site, store
 
 WORKERS = 2
 # Seconds after which a cell counts as hung: several times each profile's budget for a whole chapter.
@@ -43,6 +43,7 @@ class Project:
         self.committed = root / "book" / "results" / profile
         # Where each chapter's last good run is kept: executed notebook, record (.json), and .key of their inputs.
         self.executed = self.build / "executed" / profile
+        self.failed = self.build / "failed" / profile  # and its last failed one
 
     def notebook(self, chapter: str) -> Path:
         return self.root / "notebooks" / f"{chapter}.ipynb"
@@ -142,6 +143,8 @@ def _execute(project: Project, chapters: list[str], accept: bool = False) -> Non
         folder = Path(name)
         copies = {chapter: Path(shutil.copy2(project.notebook(chapter), folder)) for chapter in chapters}
         before = {chapter: fingerprint(project, copy) for chapter, copy in copies.items()}
+        for chapter, key in before.items():
+            _set_aside_stale(paths.chapter_cache(chapter, project.profile), key)
         passed = _run_notebooks(project, list(copies.values()), accept)
         for chapter in passed:
             record, key = folder / f"{chapter}.json", project.executed / f"{chapter}.key"
@@ -153,8 +156,26 @@ def _execute(project: Project, chapters: list[str], accept: bool = False) -> Non
                 shutil.copy2(record, target)
             shutil.copy2(copies[chapter], project.executed)
             key.write_text(_key(project, chapter, before[chapter]))
-    if failed := [chapter for chapter in chapters if chapter not in passed]:
-        raise BookError(f"{', '.join(failed)} failed: the failing cell and its error stand above")
+        failed = [chapter for chapter in chapters if chapter not in passed]
+        for chapter in failed:  # what the notebook and its record got to, to be looked at
+            project.failed.mkdir(parents=True, exist_ok=True)
+            for path in folder.glob(f"{chapter}.*"):
+                shutil.copy2(path, project.failed)
+    if failed:
+        raise BookError(
+            f"{', '.join(failed)} failed: its failing cell stands above, all that ran is in {project.failed}"
+        )
+
+
+def _set_aside_stale(folder: Path, key: str) -> None:
+    """Let a run resume only what it began itself: checkpoints of an earlier version go to a folder beside this one."""
+    mark = folder / "key"
+    if folder.exists() and not (mark.exists() and mark.read_text() == key):
+        old = folder.with_name(f"{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(key)
 
 
 def _run_notebooks(project: Project, notebooks: list[Path], accept: bool) -> set[str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import platform
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tlib import data, models, paths, store
-from tlib.recipes import GENERAL, GENERAL_ENGLISH, RECIPES, LanguageModelRecipe, TargetRecipe
+from tlib.recipes import CORPORA, RECIPES, ChapterRecipe, LanguageModelRecipe, TargetRecipe
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 HELD_OUT = 40  # documents, for the validation loss
 SPECIAL = ["[PAD]", "[UNK]", "[BOS]", "[EOS]"]
 TOKENIZER = "english_8k"
+TESTED_ON = ("bbc_news",)  # what the general models and their offspring are tested on
 CURVE_EVERY = 200  # updates averaged into one point of the card's loss curve
 
 
@@ -49,14 +51,24 @@ def definitions(chapter: str) -> SimpleNamespace:
     return SimpleNamespace(**names)
 
 
-def general_english() -> list[str]:
-    """The documents of general English, in the order in which a language model reads them."""
+def documents_of(corpus: str, tested_on: Sequence[str] = ()) -> list[str]:
+    """The documents of a corpus of `tlib.recipes.CORPORA`, in the order in which a language model reads them.
+
+    Those that have 13 words in a row in common with a test text of the data sets `tested_on` are left out.
+    """
     documents = []
-    for name, rows in GENERAL_ENGLISH.items():
-        texts = list(data.load(name)["train"]["text"])
+    for source, rows in CORPORA[corpus].items():
+        texts = texts_of(source, "train")
         documents += ["\n".join(texts[start : start + rows]) for start in range(0, len(texts), rows)]
     random.Random(0).shuffle(documents)
-    return documents
+    tests = [text for source in tested_on for text in texts_of(source, "test")]
+    return data.without_overlap(documents, tests) if tests else documents
+
+
+def texts_of(source: str, split: str) -> list[str]:
+    """The texts of a data set's split; `source` is its name, or "name/split" where another split is meant."""
+    name, _, other = source.partition("/")
+    return list(data.load(name)[other or split]["text"])
 
 
 def train_tokenizer(documents: Iterable[str], vocab_size: int = 8000) -> Tokenizer:
@@ -95,28 +107,60 @@ def run(name: str, *, out: Path | None = None) -> Path:
         The weights' path.
 
     Raises:
-        PretrainError: there is no such recipe, or this is no checkout of the project.
+        PretrainError: there is no such recipe, this is no checkout of the project, or the state of a training that was
+            stopped is damaged or of other settings.
         tlib.data.DataError: a corpus cannot be had.
     """
+    from tlib.resume import CheckpointError
+
     if name not in RECIPES:
         raise PretrainError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
     folder, state = out or models.CHECKPOINTS, paths.cache() / "pretraining" / f"{name}.safetensors"
-    train = _train_general if name in GENERAL else _train_target
-    weights, measured = train(RECIPES[name], _tokenizer(folder), state, folder)
+    recipe = RECIPES[name]
+    train = {LanguageModelRecipe: _train_general, TargetRecipe: _train_target, ChapterRecipe: _train_chapter}
+    try:
+        weights, measured = train[type(recipe)](recipe, _tokenizer(folder), state, folder)
+    except CheckpointError as error:
+        raise PretrainError(str(error)) from error
     return ship(name, weights, measured, folder)
 
 
 def _train_general(recipe: LanguageModelRecipe, tokenizer: Tokenizer, state: Path, folder: Path) -> tuple:
     """A language model from random weights: its weights, and what goes on its card."""
-    documents = general_english()
+    documents = documents_of("general_english")
     encoded = encode(tokenizer, documents)
-    history, model, defined = train_language_model(recipe, encoded, tokenizer, checkpoint=state)
+    history, model = train_language_model(recipe, encoded, tokenizer, checkpoint=state)
     held_out = directed(encoded[:HELD_OUT], tokenizer, recipe.direction)
     measured = general_card(recipe, documents) | {
-        "valid_loss": validation_loss(model, defined.NextTokenLoss(), held_out),
+        "valid_loss": validation_loss(model, held_out),
         "hours": history.seconds / 3600,
     }
     return model.state_dict(), measured | {"curve": curve(history.losses)}
+
+
+def _train_chapter(recipe: ChapterRecipe, tokenizer: Tokenizer, state: Path, folder: Path) -> tuple:
+    """What the chapter's own function makes of the recipe's corpus: its weights, and what goes on its card.
+
+    The function is called as `function(documents, tokenizer, checkpoint=state, **settings)`. It returns weights (a dict
+    of tensors) and a dict with architecture, updates, tokens_seen, valid_loss, losses (of each update) and seconds.
+    """
+    documents = documents_of(recipe.corpus, recipe.tested_on)
+    function = getattr(definitions(recipe.chapter), recipe.function)
+    weights, measured = function(documents, tokenizer, checkpoint=state, **recipe.settings)
+    losses, seconds = measured.pop("losses"), measured.pop("seconds")
+    card = {
+        "chapter": recipe.chapter,
+        "corpora": data.hashes(sources(recipe.corpus)),
+        "settings": recipe.settings,
+        "overlap": overlaps(documents, recipe.tested_on),
+        "hours": seconds / 3600,
+    }
+    return weights, card | measured | {"curve": curve(losses)}
+
+
+def sources(corpus: str) -> list[str]:
+    """The data sets of which a corpus is made."""
+    return list(dict.fromkeys(source.partition("/")[0] for source in CORPORA[corpus]))
 
 
 def train_language_model(
@@ -127,23 +171,24 @@ def train_language_model(
     updates: int | None = None,
     checkpoint: Path | None = None,
 ) -> tuple:
-    """The recipe's training, or its first `updates`; returns history, model and the notebook's definitions."""
+    """The recipe's training, or its first `updates`; returns history and model. The text is read as often as needed."""
     import torch
 
     from tlib.batching import bptt_batches, lm_streams
+    from tlib.language_model import NextTokenLoss
     from tlib.training import fit
 
     defined = definitions(recipe.chapter)
     torch.manual_seed(recipe.seed)
     model = defined.LanguageModel(defined.AWDLSTM(**recipe.architecture, dropout=recipe.dropout), recipe.output_dropout)
-    loss = defined.NextTokenLoss()
+    loss = NextTokenLoss()
     text = directed(encoded[HELD_OUT:], tokenizer, recipe.direction)
     ids = [token for document in text for token in document]
     windows = bptt_batches(lm_streams(ids, recipe.batch_size), recipe.bptt)
     history = fit(
         model,
         loss,
-        lambda epoch: windows[: updates or recipe.updates],
+        lambda epoch: list(islice(cycle(windows), updates or recipe.updates)),
         optimizer=torch.optim.Adam(model.parameters(), lr=recipe.lr, betas=recipe.betas, fused=True),
         schedule=lambda step, _: recipe.multiplier(step),
         clip=recipe.clip,
@@ -151,7 +196,7 @@ def train_language_model(
         state=loss,
         description=recipe.direction,
     )
-    return history, model, defined
+    return history, model
 
 
 def _train_target(recipe: TargetRecipe, tokenizer: Tokenizer, state: Path, folder: Path) -> tuple:
@@ -165,7 +210,7 @@ def _train_target(recipe: TargetRecipe, tokenizer: Tokenizer, state: Path, folde
         split: directed(encode(tokenizer, list(splits[split]["text"])), tokenizer, base["direction"])
         for split in ("train", "dev")
     }
-    before = validation_loss(model, defined.NextTokenLoss(), text["dev"])
+    before = validation_loss(model, text["dev"])
     settings = {key: getattr(recipe, key) for key in ("lr", "epochs", "batch_size", "bptt", "seed")}
     history = defined.fine_tune_language_model(model, text["train"], **settings, checkpoint=state)
     measured = {key: base[key] for key in ("chapter", "direction", "architecture")} | {
@@ -174,9 +219,9 @@ def _train_target(recipe: TargetRecipe, tokenizer: Tokenizer, state: Path, folde
         "settings": settings | {"dropout_scale": recipe.dropout_scale},
         "updates": len(history.losses),
         "tokens_seen": recipe.epochs * sum(len(document) for document in text["train"]),
-        "overlap": overlaps(list(splits["train"]["text"])),
+        "overlap": overlaps(list(splits["train"]["text"]), TESTED_ON),
         "valid_loss_before": before,
-        "valid_loss": validation_loss(model, defined.NextTokenLoss(), text["dev"]),
+        "valid_loss": validation_loss(model, text["dev"]),
         "hours": history.seconds / 3600,
     }
     return model.state_dict(), measured | {"curve": curve(history.losses)}
@@ -193,17 +238,19 @@ def _tokenizer(folder: Path) -> Tokenizer:
     with store.locked(paths.cache() / "pretraining" / path.name):
         if not path.exists():
             known = shipped.read_text(encoding="utf-8") if shipped.exists() else None
-            store.write(path, (known or train_tokenizer(general_english()).to_str()).encode())
+            store.write(path, (known or train_tokenizer(documents_of("general_english")).to_str()).encode())
     return Tokenizer.from_file(str(path))
 
 
-def validation_loss(model: torch.nn.Module, loss: Any, documents: list[list[int]]) -> float:
+def validation_loss(model: torch.nn.Module, documents: list[list[int]]) -> float:
     """Mean next-token loss on held-out documents, in nats."""
     import torch
 
     from tlib.batching import bptt_batches, lm_streams
+    from tlib.language_model import NextTokenLoss
 
     windows = bptt_batches(lm_streams([token for document in documents for token in document], 16), 96)
+    loss = NextTokenLoss()
     with torch.no_grad():
         total = sum(float(loss(model.eval(), window)) * window[1].numel() for window in windows)
     return total / sum(window[1].numel() for window in windows)
@@ -222,11 +269,11 @@ def general_card(recipe: LanguageModelRecipe, documents: list[str]) -> dict[str,
         "chapter": recipe.chapter,
         "direction": recipe.direction,
         "architecture": recipe.architecture,
-        "corpora": data.hashes(GENERAL_ENGLISH),
+        "corpora": data.hashes(sources("general_english")),
         "settings": settings | {"dropout": recipe.dropout, "output_dropout": recipe.output_dropout},
         "updates": recipe.updates,
         "tokens_seen": recipe.updates * recipe.batch_size * recipe.bptt,
-        "overlap": overlaps(documents),
+        "overlap": overlaps(documents, TESTED_ON),
     }
 
 
@@ -248,6 +295,6 @@ def ship(name: str, weights: dict[str, torch.Tensor], measured: dict[str, Any], 
     return path
 
 
-def overlaps(documents: list[str]) -> dict[str, float]:
-    """Share of the test documents of each chapter using the weights that have 13 words in a row from `documents`."""
-    return {"bbc_news": data.overlap(documents, data.load("bbc_news")["test"]["text"]).fraction}
+def overlaps(documents: list[str], tested_on: Sequence[str]) -> dict[str, float]:
+    """Share of the test documents of each data set that have 13 words in a row from `documents`."""
+    return {source: data.overlap(documents, texts_of(source, "test")).fraction for source in tested_on}

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-# Data set: how many rows make one document. Glosses and entries of a line or two are read in batches.
-GENERAL_ENGLISH = {
-    "state_of_the_union": 1,
-    "brown": 1,
-    "factbook": 20,
-    "wordnet": 50,
-    "foldoc": 5,
-    "anarchist_faq": 1,
+# Corpus: data set (or data set/split, by default train): how many rows make one document. Glosses and entries of a line
+# or two are read in batches.
+CORPORA = {
+    "general_english": {
+        "state_of_the_union": 1,
+        "brown": 1,
+        "factbook": 20,
+        "wordnet": 50,
+        "foldoc": 5,
+        "anarchist_faq": 1,
+    },
+    "film_reviews": {"rotten_tomatoes": 1, "rotten_tomatoes/plots": 1, "long_reviews": 1},
+    "prose": {  # neither Brown nor WordNet, which chapter 02 tests on
+        "state_of_the_union": 1,
+        "factbook": 20,
+        "foldoc": 5,
+        "anarchist_faq": 1,
+        "bbc_news": 1,
+        "long_reviews": 1,
+        "rotten_tomatoes/plots": 1,
+    },
 }
 
 
@@ -77,4 +91,25 @@ TARGET = {
     for direction in ("forward", "backward")
 }
 
-RECIPES = GENERAL | TARGET
+
+@dataclass(frozen=True)
+class ChapterRecipe:
+    """Pretraining that a chapter's own function does: `tlib.pretrain.run` says what it is given and what it returns.
+
+    Attributes:
+        chapter, function: the notebook, and the function that its cells tagged `define` define.
+        corpus: a key of `CORPORA`.
+        settings: keyword arguments of the function.
+        tested_on: data sets (or data set/split, by default test) whose text must not be in the corpus.
+    """
+
+    chapter: str
+    function: str
+    corpus: str
+    settings: dict[str, Any]
+    tested_on: tuple[str, ...]
+
+
+CHAPTER: dict[str, ChapterRecipe] = {}
+
+RECIPES = GENERAL | TARGET | CHAPTER
