@@ -110,6 +110,27 @@ class ChapterRecipe:
     tested_on: tuple[str, ...]
 
 
-CHAPTER: dict[str, ChapterRecipe] = {}
+def _dai(objective: str, corpus: str) -> ChapterRecipe:
+    settings = {
+        "objective": objective,
+        "architecture": {"vocab_size": 8000, "embedding_dim": 96, "hidden_size": 128},
+        "dropout": 0.1,
+        "pieces": 1_100_000,
+        "held_out": 20_000,
+        "epochs": 8,
+        "lr": 4e-3,
+        "seed": 0,
+        "batches": {"batch_size": 16, "bptt": 48, "longest": 40},
+    }
+    return ChapterRecipe("01_semi-supervised-sequence-learning", "pretrain", corpus, settings, ("rotten_tomatoes",))
+
+
+DAI = {
+    "dai_lm_film": _dai("lm", "film_reviews"),
+    "dai_sa_film": _dai("sa", "film_reviews"),
+    "dai_lm_general": _dai("lm", "general_english"),
+}
+
+CHAPTER: dict[str, ChapterRecipe] = {**DAI}
 
 RECIPES = GENERAL | TARGET | CHAPTER
