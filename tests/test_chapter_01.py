@@ -58,6 +58,11 @@ def test_texts_are_cut_where_the_budget_ends_and_a_lack_is_named():
         chapter.take(iter([[1] * 4]), 6)
 
 
+def test_an_unknown_objective_is_refused():
+    with pytest.raises(ValueError, match="objective 'bert'"):
+        chapter.pretraining_batches("bert", [[5] * 9], 0, batch_size=1, bptt=2, longest=3)
+
+
 def test_the_rate_rises_is_held_and_falls():
     rates = [chapter.hold_then_decay(step, 1000) for step in range(1000)]
     assert rates[0] == 1 / 200 and rates[199] == rates[700] == 1.0

@@ -131,6 +131,30 @@ DAI = {
     "dai_lm_general": _dai("lm", "general_english"),
 }
 
-CHAPTER: dict[str, ChapterRecipe] = {**DAI}
+ELMO = {
+    "elmo_bilm": ChapterRecipe(
+        chapter="02_elmo",
+        function="pretrain_bilm",
+        corpus="prose",
+        settings={
+            "architecture": {
+                "vocab_size": 4000,
+                "filters": [[1, 16], [2, 16], [3, 32], [4, 64], [5, 64]],
+                "cells": 256,
+                "projection": 96,
+            },
+            "batch_size": 32,
+            "window": 20,
+            "lr": 4e-3,
+            "updates": 7_000,
+            "passes": 1,
+            "held_out": 40,
+            "seed": 0,
+        },
+        tested_on=("brown/train", "rotten_tomatoes"),
+    )
+}
+
+CHAPTER: dict[str, ChapterRecipe] = {**DAI, **ELMO}
 
 RECIPES = GENERAL | TARGET | CHAPTER
