@@ -170,7 +170,7 @@ def test_bibliography_and_contents_have_every_paper_and_data_set() -> None:
     cited = {chapter["cite"] for chapter in chapters} | {data.info(name).citation_key for name in data.names()}
     assert cited <= keys
     contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
-    assert set(re.findall(r"file: notebooks/(\w+)", contents)) <= {chapter["slug"] for chapter in chapters}
+    assert set(re.findall(r"file: notebooks/([\w-]+)", contents)) <= {chapter["slug"] for chapter in chapters}
     for part in yaml.safe_load(PAPERS.read_text(encoding="utf-8")):
         assert (ROOT / "book" / f"{part['page']}.md").is_file()
         begun = any(f"file: notebooks/{chapter['slug']}\n" in contents for chapter in part["chapters"])
