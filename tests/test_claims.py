@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -379,6 +380,8 @@ def test_a_damaged_record_is_named(tmp_path, text):
 
 
 FRAGILE, OPEN, REFUTED = {"fragile": True}, {"verdict": "inconclusive"}, {"verdict": "refuted"}
+# The committed effect is 0.05 ± 0.03: with ± 0.04 here, chance explains a distance of up to 0.05.
+NEAR, FAR = ({"effect": effect, "interval": [effect - 0.04, effect + 0.04]} for effect in (0.01, -0.01))
 
 
 @pytest.mark.parametrize(
@@ -395,6 +398,12 @@ FRAGILE, OPEN, REFUTED = {"fragile": True}, {"verdict": "inconclusive"}, {"verdi
         (a_record(), a_record(FRAGILE | OPEN), ["warn"]),
         (a_record(REFUTED), a_record(FRAGILE), ["fail"]),
         (a_record(OPEN | FRAGILE), a_record(), ["fail"]),
+        (a_record(OPEN | NEAR, arithmetic="fp32 a"), a_record(arithmetic="bf16 b"), ["warn"]),
+        (a_record(OPEN | NEAR, arithmetic="fp32 a"), a_record(), ["warn"]),
+        (a_record(OPEN | NEAR, arithmetic="fp32 a"), a_record(arithmetic="fp32 a"), ["fail"]),
+        (a_record(OPEN | FAR, arithmetic="fp32 a"), a_record(arithmetic="bf16 b"), ["fail"]),
+        (a_record(REFUTED | NEAR, arithmetic="fp32 a"), a_record(arithmetic="bf16 b"), ["fail"]),
+        (a_record({"effect": 0.06}, arithmetic="fp32 a"), a_record(arithmetic="bf16 b"), ["info"]),
         (a_record({"margin": -0.01}), a_record(), ["fail"]),
         (a_record({"statement": "It helps a lot."}), a_record(), ["fail"]),
         (a_record({}, {}), a_record(), ["fail"]),
@@ -405,6 +414,14 @@ FRAGILE, OPEN, REFUTED = {"fragile": True}, {"verdict": "inconclusive"}, {"verdi
 def test_a_record_is_held_to_the_committed_one(new, committed, wanted):
     assert severities(new, committed) == wanted
     json.dumps([difference._asdict() for difference in records.compare(new, committed)])
+
+
+def test_arithmetic_is_told_by_precision_and_last_bits():
+    cpu = torch.device("cpu")
+    state = torch.get_rng_state()
+    first = records.arithmetic(cpu)
+    assert first == records.arithmetic(cpu) and torch.equal(state, torch.get_rng_state())
+    assert re.fullmatch(r"(fp32|bf16) [0-9a-f]{8}", first)
 
 
 @pytest.mark.parametrize(

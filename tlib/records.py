@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn")
 
 # What differs from run to run and from machine to machine; never compared.
-CIRCUMSTANCES = ("wall_s", "peak_mb", "commit", "versions", "device", "threads")
+CIRCUMSTANCES = ("wall_s", "peak_mb", "commit", "versions", "device", "arithmetic", "threads")
 # What an author declares before the run. A committed record that says otherwise is out of date, or a margin was moved.
 DECLARED = ("statement", "paper", "reported", "metric", "kind", "margin", "expected")
 PROFILES = ("laptop", "colab", "paper")
@@ -70,11 +72,13 @@ def compare(new: dict[str, Any], committed: dict[str, Any]) -> list[Difference]:
     """What a run says otherwise than the committed record of the same chapter and profile.
 
     "fail": a verdict changed, a claim came or went, or what was declared for it changed. "warn": the data changed, or a
-    verdict that the committed record marks fragile crossed between inconclusive and its neighbour. "info": an effect
-    or an interval moved without changing a verdict, or a note changed. Circumstances (time, memory, device, threads,
+    verdict crossed between inconclusive and its neighbour where it may: it is marked fragile in the committed record,
+    or the two runs' `arithmetic` differs and their effects differ by no more than chance. "info": an effect or an
+    interval moved without changing a verdict, or a note changed. Circumstances (time, memory, device, threads,
     versions, commit) are not compared.
     """
     new, committed = _rounded(new), _rounded(committed)
+    same_machine = new.get("arithmetic") == committed.get("arithmetic")
     found = []
     for field in ("chapter", "profile"):
         if new[field] != committed[field]:
@@ -86,7 +90,7 @@ def compare(new: dict[str, Any], committed: dict[str, Any]) -> list[Difference]:
     here, there = ({claim["id"]: claim for claim in record["claims"]} for record in (new, committed))
     for name in [*there, *(name for name in here if name not in there)]:
         if name in here and name in there:
-            found += _compare_claims(here[name], there[name])
+            found += _compare_claims(here[name], there[name], same_machine)
         else:
             where = "not in the committed record" if name in here else "in the committed record alone"
             found.append(Difference("fail", name, f"the claim is {where}"))
@@ -104,7 +108,27 @@ def circumstances(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         name, peak = torch.cuda.get_device_name(device), max(peak, torch.cuda.max_memory_allocated(device) / 2**20)
     versions = {"python": platform.python_version(), **{library: metadata.version(library) for library in LIBRARIES}}
-    return {"device": name, "peak_mb": round(peak), "versions": versions, "commit": _revision()}
+    measured = {"device": name, "arithmetic": arithmetic(device), "peak_mb": round(peak)}
+    return measured | {"versions": versions, "commit": _revision()}
+
+
+def arithmetic(device: torch.device) -> str:
+    """How this machine computes: "bf16 3f0a91c2", the precision of training and a digest of some results' last bits.
+
+    Where two machines agree in it, the same seed gives the same numbers. Where they do not, because their processors
+    have other instructions, training from the same seed takes another path within a few updates.
+    """
+    import torch
+
+    from tlib.training import autocast, best_precision
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), autocast(device):
+        torch.manual_seed(0)
+        lstm, x, softmax = torch.nn.LSTM(96, 128), torch.randn(16, 32, 96), torch.randn(128, 2000)
+        hidden, _ = lstm.to(device)(x.to(device))
+        logits = (hidden @ softmax.to(device)).float()
+    digest = hashlib.sha256(logits.log_softmax(dim=-1).sum(dim=(0, 1)).cpu().numpy().tobytes())
+    return f"{best_precision(device)} {digest.hexdigest()[:8]}"
 
 
 def unit(metric: str) -> tuple[float, str]:
@@ -140,7 +164,7 @@ def _revision() -> str | None:
         return None
 
 
-def _compare_claims(new: dict[str, Any], committed: dict[str, Any]) -> list[Difference]:
+def _compare_claims(new: dict[str, Any], committed: dict[str, Any], same_machine: bool) -> list[Difference]:
     name = new["id"]
     found = [
         Difference("fail", name, f"{field} is {new.get(field)!r}, committed {committed.get(field)!r}")
@@ -149,12 +173,23 @@ def _compare_claims(new: dict[str, Any], committed: dict[str, Any]) -> list[Diff
     ]
     effects = [describe(claim["metric"], claim["effect"], claim["interval"]) for claim in (new, committed)]
     if new["verdict"] != committed["verdict"]:
-        fragile = committed.get("fragile") and "inconclusive" in (new["verdict"], committed["verdict"])
         message = f"{new['verdict']} ({effects[0]}), committed as {committed['verdict']} ({effects[1]})"
-        found.append(Difference("warn" if fragile else "fail", name, message + (", fragile" if fragile else "")))
+        reason = ""
+        if "inconclusive" in (new["verdict"], committed["verdict"]):
+            if committed.get("fragile"):
+                reason = ", fragile"
+            elif not same_machine and _agree(new, committed):
+                reason = ", which other arithmetic explains: the effects differ by no more than chance"
+        found.append(Difference("warn" if reason else "fail", name, message + reason))
     elif new != committed and not found:
         found.append(Difference("info", name, f"numbers moved: {effects[0]}, committed {effects[1]}"))
     return found
+
+
+def _agree(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two runs' effects differ by no more than chance: the 95% interval of the difference includes zero."""
+    half_widths = ((claim["interval"][1] - claim["interval"][0]) / 2 for claim in (first, second))
+    return abs(first["effect"] - second["effect"]) <= math.hypot(*half_widths)
 
 
 def _rounded(value: Any) -> Any:
