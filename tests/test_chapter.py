@@ -130,7 +130,7 @@ def test_finish_writes_the_record(tmp_path, capsys):
     ch.finish()
     record = records.read_record(tmp_path / "results" / "03_ulmfit.json")
     assert list(record) == [
-        *("chapter", "profile", "threads", "wall_s", "device", "peak_mb", "versions", "commit"),
+        *("chapter", "profile", "threads", "wall_s", "device", "arithmetic", "peak_mb", "versions", "commit"),
         *("data", "notes", "claims"),
     ]
     assert (record["chapter"], record["profile"], record["threads"]) == ("03_ulmfit", "laptop", 1)
