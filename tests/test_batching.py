@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlib.batching import bptt_batches, length_buckets, lm_streams, pad
+from tlib.batching import bptt_batches, last_real, length_buckets, lm_streams, pad
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=200)
 
@@ -70,6 +70,15 @@ def test_padding_is_to_the_right_and_masked(sequences):
 def test_padding_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one sequence"):
         pad([])
+
+
+def test_the_last_real_state_is_not_the_padding():
+    states, mask = torch.arange(24.0).view(2, 4, 3), torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    assert last_real(states, mask).tolist() == [[3.0, 4.0, 5.0], [21.0, 22.0, 23.0]]
+    longer = torch.cat([states, torch.full((2, 2, 3), 99.0)], dim=1), torch.nn.functional.pad(mask, (0, 2))
+    assert torch.equal(last_real(*longer), last_real(states, mask))
+    with pytest.raises(ValueError, match="all padding"):
+        last_real(states, torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0]]))
 
 
 @given(st.integers(2, 300), st.integers(1, 9), st.integers(1, 20))

@@ -78,6 +78,10 @@ def test_claims_in_other_units_get_an_axis_of_their_own():
     assert [axes.get_xlabel().split("(")[1].split(")")[0] for axes in figure.axes] == ["points", "nats per token"]
 
 
+def test_a_shipped_curve_stands_at_the_middle_of_its_updates():
+    assert plots.shipped_curve({"curve": [9.0, 7.5], "curve_every": 200}) == ([100.0, 300.0], [9.0, 7.5])
+
+
 def test_a_plot_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no claim was tested yet"):
         plots.claim_plot([Claim("a", "It helps.", "Table 1", "+3", "accuracy")])

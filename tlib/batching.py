@@ -79,6 +79,24 @@ def pad(sequences: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[torch.Tens
     return input_ids, mask.long()
 
 
+def last_real(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The state at the last real position of each row, which in a padded row is not the last column.
+
+    Args:
+        states: [B, T, D]. mask: [B, T] of 1 on tokens and 0 on the padding to their right, as from `pad`.
+
+    Returns:
+        [B, D].
+
+    Raises:
+        ValueError: a row is all padding.
+    """
+    lengths = mask.sum(dim=1)
+    if mask.device.type != "meta" and (lengths == 0).any():
+        raise ValueError("last_real needs at least one real position in each row, but a row is all padding.")
+    return states[torch.arange(len(states), device=states.device), lengths - 1]
+
+
 def lm_streams(ids: Sequence[int] | torch.Tensor, batch_size: int) -> torch.Tensor:
     """Cut one long text into `batch_size` contiguous streams, the rows that a language model reads side by side.
 

@@ -12,7 +12,7 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 from cycler import cycler
@@ -88,6 +88,11 @@ def learning_curves(
     if len(curves) > 1:
         axes.legend()
     return figure
+
+
+def shipped_curve(card: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    """The loss curve on a checkpoint's card as `learning_curves` takes it: (updates, losses)."""
+    return [(k + 0.5) * card["curve_every"] for k in range(len(card["curve"]))], card["curve"]
 
 
 def claim_plot(claims: Sequence[Claim]) -> Figure:
