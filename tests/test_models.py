@@ -98,7 +98,24 @@ def shipped(tmp_path, monkeypatch):
 
 def test_a_checkpoint_comes_with_its_card(shipped):
     weights, card = models.checkpoint("toy")
-    assert torch.equal(weights["weight"], torch.ones(2, dtype=torch.float16)) and card["tokens"] == 10
+    assert torch.equal(weights["weight"], torch.ones(2)) and card["tokens"] == 10
+
+
+def test_packed_weights_are_a_quarter_of_the_size_and_nearly_the_same():
+    torch.manual_seed(0)
+    weights = {"matrix": torch.randn(2, 50, 64), "bias": torch.randn(64), "narrow": torch.randn(9, 4)}
+    weights["matrix"][0, 3] = 0.0  # a row without a scale of its own
+    weights["matrix"][1, 7] *= 1000  # one row's size is nothing to the others
+    packed = models.pack(weights)
+    assert packed["matrix"].dtype == torch.int8 and packed["bias"].dtype == packed["narrow"].dtype == torch.float16
+    found = models.unpack(packed)
+    assert found.keys() == weights.keys() and all(tensor.dtype == torch.float32 for tensor in found.values())
+    step = weights["matrix"].abs().amax(dim=-1, keepdim=True) / 127
+    assert ((found["matrix"] - weights["matrix"]).abs() <= 0.51 * step).all()
+    assert (found["matrix"][0, 3] == 0).all()
+    torch.testing.assert_close(found["bias"], weights["bias"], rtol=1e-3, atol=1e-4)
+    again = models.unpack(models.pack(found))
+    torch.testing.assert_close(again["matrix"], found["matrix"])
 
 
 def test_a_checkpoint_that_is_not_its_cards_is_refused(shipped):

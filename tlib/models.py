@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ENCODERS = {"minilm": ("sentence-transformers/all-MiniLM-L6-v2", "c9745ed1d9f207416be6d2e6f8de32d1f16199bf")}
 
 CHECKPOINTS = Path(__file__).with_name("checkpoints")
+SCALE, WORTH_PACKING = "/scale", 32  # of packed weights: the suffix of their scales, the shortest row that is packed
 
 
 def encoder(name: str, profile: str | None = None) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
@@ -76,7 +77,7 @@ def _no_progress_bar() -> Iterator[None]:
 
 
 def checkpoint(name: str, folder: Path | None = None) -> tuple[dict[str, "torch.Tensor"], dict]:
-    """Weights (as stored, in half precision) and card of a checkpoint that ships with tlib, or that lies in `folder`.
+    """Weights (in full precision, as `unpack` gives them) and card of a shipped checkpoint, or of one in `folder`.
 
     Raises:
         FileNotFoundError: there is no such checkpoint; `tlib pretrain` makes it.
@@ -94,7 +95,36 @@ def checkpoint(name: str, folder: Path | None = None) -> tuple[dict[str, "torch.
     card = json.loads(card_path.read_text(encoding="utf-8"))
     if (actual := store.sha256(weights)) != card["sha256"]:
         raise ValueError(f"{weights} has SHA-256 {actual}, its card says {card['sha256']}: install tlib anew")
-    return load_file(weights), card
+    return unpack(load_file(weights)), card
+
+
+def pack(weights: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    """Weights as they ship: a quarter of their size.
+
+    Along the last dimension w of a matrix, entries become round(w / s), whole numbers of 8 bits, with s = max|w| / 127
+    kept beside them, so none moves by more than s / 2. What has fewer than 32 entries there, or one dimension, is kept
+    in half precision.
+    """
+    import torch
+
+    packed = {}
+    for name, tensor in weights.items():
+        if tensor.dim() > 1 and tensor.size(-1) >= WORTH_PACKING:
+            scale = (tensor.float().abs().amax(dim=-1, keepdim=True) / 127).clamp(min=torch.finfo().tiny)
+            packed[name] = (tensor.float() / scale).round().to(torch.int8).contiguous()
+            packed[name + SCALE] = scale
+        else:
+            packed[name] = tensor.to(torch.float16).contiguous()
+    return packed
+
+
+def unpack(packed: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    """The weights that `pack` was given, in full precision, each as near as packing left it."""
+    return {
+        name: tensor.float() * packed.get(name + SCALE, 1.0)
+        for name, tensor in packed.items()
+        if not name.endswith(SCALE)
+    }
 
 
 def tokenizer(name: str) -> "Tokenizer":

@@ -1,7 +1,7 @@
 """Pretrain, once and for hours, the models that ship with the book: `tlib pretrain NAME`.
 
 The network is that of a chapter: its notebook's cells tagged `define` are run, so that the code a reader sees is the
-code that made the weights. What comes out is `tlib/checkpoints/NAME.safetensors` (half precision) and its card.
+code that made the weights. What comes out is `tlib/checkpoints/NAME.safetensors` (`tlib.models.pack`) and its card.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _train_target(recipe: TargetRecipe, tokenizer: Tokenizer, state: Path, folde
     weights, base = models.checkpoint(recipe.base, folder)
     defined = definitions(base["chapter"])
     model = defined.new_language_model(base["architecture"], recipe.dropout_scale)
-    model.load_state_dict({key: tensor.float() for key, tensor in weights.items()})
+    model.load_state_dict(weights)
     splits = data.load(recipe.dataset)
     text = {
         split: directed(encode(tokenizer, list(splits[split]["text"])), tokenizer, base["direction"])
@@ -278,12 +278,12 @@ def general_card(recipe: LanguageModelRecipe, documents: list[str]) -> dict[str,
 
 
 def ship(name: str, weights: dict[str, torch.Tensor], measured: dict[str, Any], folder: Path) -> Path:
-    """Write weights in half precision and their card; returns the weights' path."""
+    """Write weights, packed, and their card; returns the weights' path."""
     import torch
     from safetensors.torch import save
 
     path = folder / f"{name}.safetensors"
-    store.write(path, save({key: tensor.to(torch.float16).contiguous() for key, tensor in weights.items()}))
+    store.write(path, save(models.pack(weights)))
     card = {"name": name, "parameters": sum(tensor.numel() for tensor in weights.values())} | measured
     card |= {
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} thread(s)",
