@@ -256,7 +256,8 @@ def test_another_run_s_checkpoint_is_refused(tmp_path):
 
     model = job.make_model()
     with pytest.raises(CheckpointError, match="with other optimizer, schedule, code of the loss, precision"):
-        fit(model, mean_loss, job.make_batches, optimizer=adamw(model), epochs=3, checkpoint=path, clip=1.0)
+        settings = {"optimizer": adamw(model), "epochs": 3, "checkpoint": path, "clip": 1.0, "precision": "bf16"}
+        fit(model, mean_loss, job.make_batches, **settings)
 
 
 def test_a_changed_layer_is_another_run(tmp_path):
