@@ -1,6 +1,7 @@
 """The `tlib` command: every command calls one function of the library and prints what it says."""
 
 import sys
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -92,6 +93,44 @@ def power(
     print(f"a true effect of {effect:g} is confirmed in {share:.0%} of experiments of {seeds} seeds, {items:,} items")
 
 
+@app.command()
+def assign(
+    chapters: Annotated[list[str], typer.Argument(help="As 03_ulmfit.")],
+    out: Annotated[Path, typer.Option(help="Folder for what students and instructors get.")] = Path("assignments"),
+) -> None:
+    """Make graded course work of chapters: notebooks for students and instructors, rubric, ZIP."""
+    from tlib.course import assignment
+
+    for chapter in chapters:
+        for path in assignment.write(_checkout(), chapter, out):
+            print(path)
+
+
+@app.command()
+def grade(
+    submissions: Annotated[list[Path], typer.Argument(help="Notebooks, folders, or ZIP exports of a platform.")],
+    chapter: Annotated[str, typer.Option(help="The chapter that was set, as 03_ulmfit.")],
+    out: Annotated[Path, typer.Option(help="Folder for marks and feedback; keep it between runs.")],
+    roster: Annotated[
+        Path | None, typer.Option(help="A file with one student a line, as the export names them.")
+    ] = None,
+    due: Annotated[datetime | None, typer.Option(help="Files handed in after it are marked as late.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Submissions that run at the same time.")] = 2,
+    weak_isolation: Annotated[bool, typer.Option(help="Grade without bubblewrap: see the instructors' page.")] = False,
+) -> None:
+    """Grade submissions: student code runs shut away, and is compared with the reference outside."""
+    from tlib.course import grading, sandbox
+
+    task, box = grading.assignment(_checkout(), chapter), sandbox.choose(weak_isolation)
+    print(f"isolation: {box.isolation}")
+    students = roster.read_text(encoding="utf-8").split("\n") if roster else []
+    expected = [name.strip() for name in students if name.strip()]
+    rows = grading.grade(task, submissions, out, box, roster=expected, due=due, workers=workers)
+    for row in rows:
+        print(f"{row['points']:3} of {row['of']}  {row['student']}{'  late' if row['late'] else ''}  {row['note']}")
+    print(f"marks: {out / 'marks.csv'}, feedback: {out / 'feedback'}")
+
+
 @data_app.command("list")
 def list_data() -> None:
     """Every data set with its licence and what it is."""
@@ -117,13 +156,14 @@ def verify_data(names: Names = None) -> None:
 
 def main() -> None:
     """Entry point: an error that a message explains ends the command with that message and exit status 1."""
+    from tlib.course import CourseError
     from tlib.pretrain import PretrainError
     from tlib.site import SiteError
 
     sys.stdout.reconfigure(line_buffering=True)  # so that our lines and pytest's keep their order in a log
     try:
         app()
-    except (BookError, PretrainError, SiteError, data.DataError, records.RecordError) as error:
+    except (BookError, CourseError, PretrainError, SiteError, data.DataError, records.RecordError) as error:
         sys.exit(f"tlib: {error}")
 
 

@@ -43,7 +43,7 @@ class LanguageModelRecipe:
     architecture: dict[str, int]
     dropout: dict[str, float]
     output_dropout: float
-    updates: int = 10_000
+    updates: int = 15_000
     batch_size: int = 16
     bptt: int = 48
     lr: float = 4e-3

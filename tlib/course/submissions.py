@@ -1,0 +1,210 @@
+"""What students handed in: notebooks found in files, folders and ZIP exports of learning platforms, never unpacked.
+
+Whatever is wrong with a submission becomes a `problem`, a sentence for its row in the marks. Nothing is written and no
+link is followed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import json
+import re
+import stat
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tlib.course import CourseError
+
+MOST_BYTES = 5_000_000  # of a notebook
+MOST_FILES = 20_000  # of an export
+MOST_CELLS = 500
+NESTED = 2  # a ZIP may hold ZIPs of students, and no further
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One file of one student. `cells` holds its code, or `problem` says why there is none to run."""
+
+    student: str
+    file: str
+    content: bytes = b""
+    handed_in: datetime | None = None
+    late: bool = False
+    problem: str = ""
+    cells: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def collect(paths: list[Path], assignment: str, locked: set[str], due: datetime | None = None) -> list[Submission]:
+    """Every submission among files, folders and ZIP files, sorted by student; of a student's files, the last first.
+
+    Args:
+        paths: .ipynb files, folders, or ZIP files.
+        assignment: the chapter that was set; a notebook of another one is refused.
+        locked: grade_ids of the cells that are ours, such as visible checks: they are not run.
+        due: the time after which a submission is late (compared with the file's own time).
+
+    Raises:
+        CourseError: a path does not exist, or an export has more than MOST_FILES files.
+    """
+    found = []
+    for path in paths:
+        if not path.exists():
+            raise CourseError(f"{path} does not exist: name notebooks, folders or ZIP files with submissions")
+        for submission in _of_path(path):
+            found.append(submission)
+            if len(found) > MOST_FILES:
+                raise CourseError(f"{path} has more than {MOST_FILES:,} files: is it the right one?")
+    read = [_read(submission, assignment, locked, due) for submission in found]
+    return sorted(read, key=lambda one: (one.student, -(one.handed_in or datetime.min).timestamp(), one.file))
+
+
+def _of_path(path: Path) -> Iterator[Submission]:
+    """The notebooks of a file, folder or ZIP, unread."""
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            inside = file.relative_to(path).as_posix()
+            if file.is_symlink():
+                yield Submission(student_of(inside), inside, problem="a link, not a file")
+            elif file.is_file() and file.suffix.lower() in (".ipynb", ".zip"):
+                yield from _of_file(file, inside)
+    else:
+        yield from _of_file(path, path.name)
+
+
+def _of_file(path: Path, name: str) -> Iterator[Submission]:
+    status = path.lstat()
+    time = datetime.fromtimestamp(status.st_mtime)
+    if not stat.S_ISREG(status.st_mode):
+        yield Submission(student_of(name), name, problem="not a regular file")
+    elif path.suffix.lower() == ".zip":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                yield from _of_zip(archive, "" if "/" not in name else str(PurePosixPath(name).parent), 1)
+        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+            yield Submission(student_of(name), name, problem=f"a damaged ZIP file ({type(error).__name__})")
+    elif status.st_size > MOST_BYTES:
+        yield Submission(student_of(name), name, handed_in=time, problem=_too_large(status.st_size))
+    else:
+        yield Submission(student_of(name), name, path.read_bytes(), time)
+
+
+def _of_zip(archive: zipfile.ZipFile, prefix: str, depth: int) -> Iterator[Submission]:
+    """The notebooks of a ZIP, read in memory: a name in it is a label, and never a path to write to."""
+    for entry in archive.infolist()[: MOST_FILES + 1]:
+        name = f"{prefix}/{entry.filename}" if prefix else entry.filename
+        suffix = PurePosixPath(entry.filename).suffix.lower()
+        hidden = PurePosixPath(entry.filename).name.startswith("._")  # what macOS adds
+        if entry.is_dir() or hidden or suffix not in (".ipynb", ".zip"):
+            continue
+        time, most = datetime(*entry.date_time), MOST_BYTES * (1 if suffix == ".ipynb" else 4)
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            yield Submission(student_of(name), name, handed_in=time, problem="a link, not a file")
+        elif entry.file_size > most:
+            yield Submission(student_of(name), name, handed_in=time, problem=_too_large(entry.file_size))
+        else:
+            yield from _of_entry(archive, entry, name, time, most, depth)
+
+
+def _of_entry(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, time: datetime, most: int, depth: int
+) -> Iterator[Submission]:
+    try:
+        with archive.open(entry) as file:
+            content = file.read(most + 1)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError, EOFError) as error:
+        yield Submission(student_of(name), name, handed_in=time, problem=f"cannot be read ({type(error).__name__})")
+        return
+    if len(content) > most:
+        yield Submission(student_of(name), name, handed_in=time, problem=_too_large(len(content)))
+    elif name.lower().endswith(".zip") and depth < NESTED:
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as inner:
+                yield from _of_zip(inner, name.removesuffix(".zip"), depth + 1)
+        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
+            yield Submission(student_of(name), name, handed_in=time, problem="a damaged ZIP file")
+    elif name.lower().endswith(".zip"):
+        yield Submission(student_of(name), name, handed_in=time, problem="a ZIP in a ZIP in a ZIP")
+    else:
+        yield Submission(student_of(name), name, content, time)
+
+
+def student_of(name: str) -> str:
+    """The student whose file it is, by the ways in which platforms name files; control characters are dropped.
+
+    >>> student_of("Ada Lovelace_12345_assignsubmission_file_/03_ulmfit.ipynb")  # Moodle
+    'Ada Lovelace_12345'
+    >>> student_of("lovelaceada_LATE_1234_56789_03_ulmfit-1.ipynb")  # Canvas
+    'lovelaceada_1234'
+    >>> student_of("ada/03_ulmfit/03_ulmfit.ipynb"), student_of("ada.ipynb")  # nbgrader; single files
+    ('ada', 'ada')
+    """
+    clean = "".join(letter for letter in name.replace("\\", "/") if letter.isprintable())
+    parts = [part for part in clean.split("/") if part not in ("", ".", "..")] or ["unnamed"]
+    if len(parts) > 1:
+        first = parts[1] if parts[0] in ("submitted", "submissions") and len(parts) > 2 else parts[0]
+        moodle = re.fullmatch(r"(.+_\d+)_assignsubmission_(?:file|onlinetext)_?", first)
+        return moodle[1] if moodle else first
+    canvas = re.fullmatch(r"([^_]+)_(?:LATE_)?(\d+)_\d+_.+", parts[0])
+    return f"{canvas[1]}_{canvas[2]}" if canvas else PurePosixPath(parts[0]).stem
+
+
+def _too_large(size: int) -> str:
+    return f"too large ({size:,} bytes, at most {MOST_BYTES:,}): outputs can be cleared before handing in"
+
+
+def _read(submission: Submission, assignment: str, locked: set[str], due: datetime | None) -> Submission:
+    """The submission with its cells, or with the problem that keeps it from being run."""
+    named_late = re.match(r"[^_/]+_LATE_\d", submission.file) is not None
+    late = named_late or bool(due and submission.handed_in and submission.handed_in > due)
+    if submission.problem:
+        return replace(submission, late=late)
+    try:
+        notebook = json.loads(submission.content)
+        cells = _code(notebook, locked)
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError, MemoryError) as error:
+        return replace(submission, late=late, problem=f"not a notebook ({type(error).__name__})")
+    meant = _assignment_of(notebook)
+    if meant not in (assignment, None):
+        return replace(submission, late=late, problem=f"a notebook of another assignment ({meant[:60]!r})")
+    if len(cells) > MOST_CELLS:
+        return replace(submission, late=late, problem=f"{len(cells):,} code cells, at most {MOST_CELLS}")
+    return replace(submission, late=late, cells=tuple(cells))
+
+
+def _assignment_of(notebook: dict[str, Any]) -> str | None:
+    own = notebook.get("metadata", {}).get("tlib", {})
+    return str(own["assignment"]) if isinstance(own, dict) and "assignment" in own else None
+
+
+def _code(notebook: dict[str, Any], locked: set[str]) -> list[str]:
+    """Sources of the code cells but for the locked ones, without IPython's magic lines."""
+    sources = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code" or cell.get("metadata", {}).get("nbgrader", {}).get("grade_id") in locked:
+            continue
+        source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+        sources.append(plain(source))
+    return sources
+
+
+def plain(source: str) -> str:
+    """A cell's source as Python: lines of magic (% and !) are left out, where the cell is no Python with them."""
+    try:
+        ast.parse(source)
+        return source
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        if source.lstrip().startswith("%%"):
+            return ""
+        magic = re.compile(r"\s*([%!]|get_ipython\()")
+        return "\n".join("" if magic.match(line) else line for line in source.splitlines())
