@@ -20,12 +20,12 @@ help: ## List the targets
 book: $(READY) npm ## Run every changed chapter and build the website in _build/html
 	@$(BIN)/tlib book
 
-test: $(READY) npm chromium lint ## Everything: lint, unit tests, the book, the site in a real browser
+test: $(READY) npm chromium bubblewrap lint ## Everything: lint, unit tests, the book, the site in a real browser
 	@$(PYTEST) -m "not site and not benchmark"
 	@$(BIN)/tlib book
 	@$(PYTEST) -m site
 
-check: $(READY) lint ## The part of the tests that takes under two minutes
+check: $(READY) bubblewrap lint ## The part of the tests that takes under two minutes
 	@$(PYTEST) -m "not slow and not network and not site and not benchmark"
 
 lint: $(READY) ## Style, spelling, notebooks without outputs
@@ -60,12 +60,15 @@ $(BIN)/python:
 		|| { rm -rf $(VENV); echo "No virtual environment could be made; on Debian: sudo apt-get install python3-venv" >&2; exit 1; }
 
 # Programs from outside Python: there already, or installed (as root on Debian), or asked for.
-.PHONY: npm chromium
+.PHONY: npm chromium bubblewrap
 npm:
 	@$(call need,npm,npm,fetches some of the data sets)
 
 chromium:
 	@$(call need,chromium chromium-browser google-chrome,chromium,reads the site as the tests do)
+
+bubblewrap:
+	@$(call need,bwrap,bubblewrap,shuts student code away while it is graded)
 
 # $(call need,programs of which one is enough,Debian package,what it is for)
 need = for program in $(1); do if command -v $$program >/dev/null; then exit 0; fi; done; \

@@ -18,16 +18,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import nbformat
 import yaml
 from filelock import FileLock, Timeout
 
 from tlib import data, paths, site, store
+from tlib.course.exercises import without_solutions
 
 WORKERS = 2
 # Seconds after which a cell counts as hung: several times each profile's budget for a whole chapter.
 CELL_TIMEOUT = {"laptop": 1800, "colab": 3 * 3600, "paper": 30 * 24 * 3600}
-# Modules that make the book around the chapters. No chapter uses them, so a change in them re-runs none.
-BOOK_ONLY = {"cli.py", "site.py"}
+# What makes the book and the courses around the chapters. No chapter uses it, so a change in it re-runs none.
+BOOK_ONLY = {"cli.py", "site.py", "course"}
 
 
 class BookError(RuntimeError):
@@ -92,7 +94,7 @@ def is_fresh(project: Project, chapter: str) -> bool:
 def fingerprint(project: Project, notebook: Path) -> str:
     """SHA-256 over what a notebook's outputs depend on.
 
-    That is: the notebook, every file of `tlib/` except the book-making modules, the pinned versions, Python's own
+    That is: the notebook, every file of `tlib/` except those of book and course, the pinned versions, Python's own
     version, the profile and the hashes of the data sets that the notebook declares.
     """
     names, library = data_names(notebook), project.root / "tlib"
@@ -216,11 +218,19 @@ def _stage(project: Project, chapters: list[str]) -> Path:
     results.mkdir(parents=True, exist_ok=True)
     for file in ("_config.yml", "_toc.yml"):
         shutil.copy2(project.root / file, stage / file)
+    shutil.rmtree(project.build / "colab", ignore_errors=True)
+    (project.build / "colab").mkdir()  # what the Colab buttons open
     for chapter in chapters:
-        shutil.copy2(project.executed / f"{chapter}.ipynb", stage / "notebooks")
+        _without_solutions(project.executed / f"{chapter}.ipynb", stage / "notebooks")
+        _without_solutions(project.notebook(chapter), project.build / "colab")
         shutil.copy2(project.executed / f"{chapter}.json", results)
     site.generate(stage, results.parent)
     return stage
+
+
+def _without_solutions(notebook: Path, folder: Path) -> None:
+    """Write a notebook to a folder, with stubs in the place of the exercises' solutions."""
+    nbformat.write(without_solutions(nbformat.read(notebook, as_version=4)), folder / notebook.name)
 
 
 def _build_site(project: Project, stage: Path) -> Path:
@@ -257,8 +267,13 @@ def _toc_files(node: object) -> list[str]:
 def _tree_hash(folder: Path, leave_out: Set[Path] = frozenset()) -> str:
     """SHA-256 over the names and contents of the files under `folder`, without Python's own cache and locks."""
     digest = hashlib.sha256()
-    for path in sorted(set(folder.rglob("*")) - leave_out):
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".lock":
+    for path in sorted(folder.rglob("*")):
+        if (
+            path.is_file()
+            and leave_out.isdisjoint([path, *path.parents])
+            and "__pycache__" not in path.parts
+            and path.suffix != ".lock"
+        ):
             digest.update(f"{path.relative_to(folder).as_posix()} {_sha256(path)}\n".encode())
     return digest.hexdigest()
 

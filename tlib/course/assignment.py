@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import zipfile
 from pathlib import Path
@@ -30,8 +31,8 @@ Before you hand in: restart the kernel, run all cells from top to bottom, save."
 def write(root: Path, chapter: str, out: Path) -> list[Path]:
     """Write a chapter's assignment to `out/<chapter>/` and return the files.
 
-    `student/` holds what students get, once more as a ZIP for a learning platform; `instructor/` holds the notebook with
-    solutions, which is also nbgrader's source notebook, and the rubric.
+    `student/` holds what students get, once more as a ZIP for a learning platform; `instructor/` holds the notebook
+    with solutions, which is also nbgrader's source notebook, and the rubric.
 
     Raises:
         tlib.course.CourseError: the chapter has no exercises, or they are not as they should be.
@@ -61,7 +62,7 @@ def notebook(task: Assignment) -> NotebookNode:
         v4.new_code_cell(SETUP, id="set-up"),
     ]
     for exercise in task.exercises:
-        cells += [exercise.text, exercise.solution, exercise.checks]
+        cells += copy.deepcopy([exercise.text, exercise.solution, exercise.checks])
     book = v4.new_notebook(cells=cells)
     book.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

@@ -56,22 +56,27 @@ def find(notebook: NotebookNode, name: str) -> list[Exercise]:
     """The exercises of a notebook, in order; `name` is for messages.
 
     Raises:
-        CourseError: a solution cell without its text, delimiters, function or checks, or an id that occurs twice.
+        CourseError: a solution cell without its id, text, delimiters, function or checks, or an id that occurs twice.
     """
     cells, found = notebook.cells, []
     for index, cell in enumerate(cells):
         if not _nbgrader(cell).get("solution"):
             continue
         where = f"{name}, exercise {_nbgrader(cell).get('grade_id')!r}"
+        if not _nbgrader(cell).get("grade_id"):
+            raise CourseError(f"{where}: cell {index} of the notebook needs a grade_id in its nbgrader metadata")
         text = cells[index - 1] if index else None
         checks = cells[index + 1] if index + 1 < len(cells) else None
         if text is None or text.cell_type != "markdown":
             raise CourseError(f"{where}: a Markdown cell with its text has to stand before the solution cell")
         if checks is None or not (_nbgrader(checks).get("grade") and _nbgrader(checks).get("points")):
             raise CourseError(f"{where}: a graded cell with points and visible checks has to follow the solution cell")
-        if cell.source.count(BEGIN) != 1 or cell.source.count(END) != 1:
-            raise CourseError(f"{where}: its cell needs one {BEGIN} and one {END}")
-        functions = [node for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)]
+        if cell.source.count(BEGIN) != 1 or END not in cell.source.partition(BEGIN)[2] or cell.source.count(END) != 1:
+            raise CourseError(f"{where}: its cell needs one {BEGIN} and one {END} after it")
+        try:
+            functions = [node for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)]
+        except SyntaxError as error:
+            raise CourseError(f"{where}: its cell is no Python (line {error.lineno}: {error.msg})") from None
         if len(functions) != 1 or not ast.get_docstring(functions[0]):
             raise CourseError(f"{where}: its cell needs exactly one function, with a docstring")
         exercise = Exercise(

@@ -1,4 +1,4 @@
-"""Marks: every submission's answers to secret inputs, held to the reference solution's in a process without student code.
+"""Marks: every submission's answers to secret inputs, held to the reference solution's, far from student code.
 
 A run can be killed and started again: each submission's marks are a file of their own, written whole or not at all,
 and counted only for the same notebook, secret, exercises and properties.
@@ -12,7 +12,9 @@ import hashlib
 import hmac
 import io
 import json
+import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,28 +26,14 @@ from typing import Any
 import numpy as np
 
 from tlib import store
-from tlib.course import CourseError, specs, worker
+from tlib.course import CourseError, codec, comparison, specs, submissions, worker
+from tlib.course.comparison import compare
 from tlib.course.exercises import Exercise, of_chapter
 from tlib.course.sandbox import Sandbox
 from tlib.course.specs import Property
-from tlib.course.submissions import Submission, collect
+from tlib.course.submissions import Submission, collect, printable
 
-RTOL, ATOL = 1e-4, 1e-6
 EARLIER = "an earlier file of the same student: not marked"
-WHY = {
-    "right": "right",
-    "value": "another result than the reference",
-    "shape": "another shape than the reference",
-    "kind": "another type than the docstring names",
-    "gradient": "right values, another gradient than the reference",
-    "changed": "it changes its arguments, which belong to the caller",
-    "refused": "it accepts what it has to refuse, or refuses with another kind of error",
-    "missing": "there is no function of this name",
-    "time": "stopped: it took too long",
-    "size": "stopped: it returned too much",
-    "died": "stopped: out of memory or time, or it ended itself",
-    "garbled": "its answer could not be read",
-}
 
 
 @dataclass(frozen=True)
@@ -63,7 +51,8 @@ class Assignment:
     @property
     def digest(self) -> str:
         """SHA-256 over what the marks depend on, besides the submission and the secret."""
-        parts = [Path(__file__), Path(worker.__file__), Path(specs.__file__)]
+        modules = (codec, comparison, specs, submissions, worker)
+        parts = [Path(__file__), *(Path(module.__file__) for module in modules)]
         parts += [Path(specs.__file__).with_name(f"{specs.CHAPTERS[self.chapter]}.py")]
         digest = hashlib.sha256("".join(each.solution.source for each in self.exercises).encode())
         for path in parts:
@@ -125,10 +114,10 @@ def grade(
         results = list(tqdm(pool.map(one, latest), total=len(latest), disable=not progress, unit="submission"))
     rows = [_row(task, submission, result) for submission, result in zip(latest, results, strict=True)]
     rows += [_unmarked(task, each.student, each.file, each.problem or EARLIER) for each in earlier]
-    absent = sorted(set(roster) - {row["student"] for row in rows})
+    absent = sorted(set(map(printable, roster)) - {row["student"] for row in rows})
     rows += [_unmarked(task, student, "", "nothing handed in") for student in absent]
     _note_copies(rows, latest)
-    rows.sort(key=lambda row: (row["student"], row["note"] != "", row["file"]))
+    rows.sort(key=lambda row: row["student"])  # and by file as before: the one that counts comes first
     _write_marks(task, rows, out, box)
     write_feedback(task, rows, out)
     return rows
@@ -210,78 +199,20 @@ def judge(
     return marks
 
 
-def compare(expected: dict[str, Any], given: dict[str, Any]) -> str:
-    """Whether an outcome is the reference's: "right", or another key of WHY."""
-    try:
-        return _compare(expected, given)
-    except Exception:  # numbers beyond what arrays hold, say: whatever it is, it is not the reference's result
-        return "value"
-
-
-def _compare(expected: dict[str, Any], given: dict[str, Any]) -> str:
-    if "raised" in expected:
-        return "right" if given.get("raised") == expected["raised"] and "value" not in given else "refused"
-    if "value" not in given:
-        return "value"
-    if (found := _differs(expected["value"], given["value"])) != "right":
-        return found
-    if given.get("changed") is not False:
-        return "changed"
-    if expected["gradients"] is not None:
-        gradients = given.get("gradients")
-        if type(gradients) is not list or len(gradients) != len(expected["gradients"]):
-            return "gradient"
-        if any(_differs(e, g) != "right" for e, g in zip(expected["gradients"], gradients, strict=True)):
-            return "gradient"
-    return "right"
-
-
-def _differs(expected: Any, given: Any) -> str:
-    """How a value differs from the expected one: "right", "kind", "shape" or "value"."""
-    import torch
-
-    if isinstance(expected, torch.Tensor) and expected.dim() == 0 and type(given) in (int, float, bool):
-        given = torch.tensor(given)
-    if type(expected) in (int, float) and isinstance(given, torch.Tensor) and given.dim() == 0:
-        given = given.item()
-    if isinstance(expected, torch.Tensor):
-        given = torch.from_numpy(given.copy()) if isinstance(given, np.ndarray) else given
-        if not isinstance(given, torch.Tensor) or _family(given.dtype) != _family(expected.dtype):
-            return "kind"
-        if given.shape != expected.shape:
-            return "shape"
-        close = torch.allclose(given.double(), expected.double(), rtol=RTOL, atol=ATOL, equal_nan=True)
-        return "right" if close else "value"
-    if isinstance(expected, (list, tuple)):
-        if not isinstance(given, (list, tuple)):
-            return "kind"
-        if len(given) != len(expected):
-            return "shape"
-        return next((why for e, g in zip(expected, given, strict=True) if (why := _differs(e, g)) != "right"), "right")
-    if isinstance(expected, dict):
-        if type(given) is not dict or list(map(str, sorted(given))) != list(map(str, sorted(expected))):
-            return "kind"
-        return next((why for key in expected if (why := _differs(expected[key], given[key])) != "right"), "right")
-    if type(expected) is float and type(given) in (int, float):
-        return "right" if np.isclose(given, expected, rtol=RTOL, atol=ATOL, equal_nan=True) else "value"
-    if type(expected) is not type(given):
-        return "kind"
-    return "right" if expected == given else "value"
-
-
-def _family(dtype: Any) -> str:
-    return "float" if dtype.is_floating_point else "bool" if str(dtype) == "torch.bool" else "int"
-
-
 def _secret(out: Path) -> bytes:
     """The course's secret in `out`, made at the first run; only its owner may read it."""
     path = out / "secret"
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        store.write(path, secrets.token_hex(32).encode())
-        path.chmod(0o600)
-    return path.read_bytes()
+        handle, draft = tempfile.mkstemp(dir=out, prefix=".secret.")  # with mode 600 from the first byte on
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_hex(32).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    if not (secret := path.read_bytes()):
+        raise CourseError(f"{path} is empty: delete it, and with it {out / 'work'}, whose marks belong to another one")
+    return secret
 
 
 def _latest(found: list[Submission]) -> tuple[list[Submission], list[Submission]]:

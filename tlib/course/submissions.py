@@ -12,6 +12,7 @@ import io
 import json
 import re
 import stat
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +26,9 @@ MOST_BYTES = 5_000_000  # of a notebook
 MOST_FILES = 20_000  # of an export
 MOST_CELLS = 500
 NESTED = 2  # a ZIP may hold ZIPs of students, and no further
+IGNORED = {"__MACOSX", ".ipynb_checkpoints"}  # what macOS and Jupyter add
+RUN_AND_MORE = re.compile(r"\s*%%(time|capture|prun)\b.*")  # cell magics under which the rest is run as Python
+MAGIC = re.compile(r"(\s*)([%!?]|get_ipython\(|[\w.]+\?\??\s*$)")
 
 
 @dataclass(frozen=True)
@@ -61,31 +65,41 @@ def collect(paths: list[Path], assignment: str, locked: set[str], due: datetime 
     for path in paths:
         if not path.exists():
             raise CourseError(f"{path} does not exist: name notebooks, folders or ZIP files with submissions")
-        for submission in _of_path(path):
+        for submission in _of_path(path, assignment):
             found.append(submission)
             if len(found) > MOST_FILES:
                 raise CourseError(f"{path} has more than {MOST_FILES:,} files: is it the right one?")
     read = [_read(submission, assignment, locked, due) for submission in found]
-    return sorted(read, key=lambda one: (one.student, -(one.handed_in or datetime.min).timestamp(), one.file))
+    read.sort(key=lambda one: one.file)
+    read.sort(key=lambda one: one.handed_in or datetime.min, reverse=True)
+    return sorted(read, key=lambda one: one.student)
 
 
-def _of_path(path: Path) -> Iterator[Submission]:
-    """The notebooks of a file, folder or ZIP, unread."""
+def _of_path(path: Path, assignment: str) -> Iterator[Submission]:
+    """The notebooks of a file, folder or ZIP, unread.
+
+    A file that has the assignment's own name and no folder says nothing of its student: the ZIP or the folder in which
+    it lies does.
+    """
+    files = [(path, path.name)]
     if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            inside = file.relative_to(path).as_posix()
-            if file.is_symlink():
-                yield Submission(student_of(inside), inside, problem="a link, not a file")
-            elif file.is_file() and file.suffix.lower() in (".ipynb", ".zip"):
-                yield from _of_file(file, inside)
-    else:
-        yield from _of_file(path, path.name)
+        files = [(file, file.relative_to(path).as_posix()) for file in sorted(path.rglob("*"))]
+    for file, name in files:
+        container = file.stem if file.suffix.lower() == ".zip" else file.absolute().parent.name
+        for submission in _of_file(file, name, found=path.is_dir()):
+            nameless = submission.student.startswith(assignment)
+            yield replace(submission, student=student_of(f"{container}/-")) if nameless else submission
 
 
-def _of_file(path: Path, name: str) -> Iterator[Submission]:
+def _of_file(path: Path, name: str, found: bool) -> Iterator[Submission]:
+    """The notebooks of one path; what was `found` in a folder counts only if its name says that it is a submission."""
     status = path.lstat()
     time = datetime.fromtimestamp(status.st_mtime)
-    if not stat.S_ISREG(status.st_mode):
+    if found and path.is_symlink():
+        yield Submission(student_of(name), name, problem="a link, not a file")
+    elif found and (_ignored(name) or not path.is_file() or path.suffix.lower() not in (".ipynb", ".zip")):
+        return
+    elif not stat.S_ISREG(status.st_mode):
         yield Submission(student_of(name), name, problem="not a regular file")
     elif path.suffix.lower() == ".zip":
         try:
@@ -104,10 +118,9 @@ def _of_zip(archive: zipfile.ZipFile, prefix: str, depth: int) -> Iterator[Submi
     for entry in archive.infolist()[: MOST_FILES + 1]:
         name = f"{prefix}/{entry.filename}" if prefix else entry.filename
         suffix = PurePosixPath(entry.filename).suffix.lower()
-        hidden = PurePosixPath(entry.filename).name.startswith("._")  # what macOS adds
-        if entry.is_dir() or hidden or suffix not in (".ipynb", ".zip"):
+        if entry.is_dir() or _ignored(entry.filename) or suffix not in (".ipynb", ".zip"):
             continue
-        time, most = datetime(*entry.date_time), MOST_BYTES * (1 if suffix == ".ipynb" else 4)
+        time, most = _time_of(entry), MOST_BYTES * (1 if suffix == ".ipynb" else 4)
         if stat.S_ISLNK(entry.external_attr >> 16):
             yield Submission(student_of(name), name, handed_in=time, problem="a link, not a file")
         elif entry.file_size > most:
@@ -116,8 +129,21 @@ def _of_zip(archive: zipfile.ZipFile, prefix: str, depth: int) -> Iterator[Submi
             yield from _of_entry(archive, entry, name, time, most, depth)
 
 
+def _ignored(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not IGNORED.isdisjoint(path.parts) or path.name.startswith("._")
+
+
+def _time_of(entry: zipfile.ZipInfo) -> datetime | None:
+    """When a file of a ZIP was written, if its date is one: some programs leave month and day at 0."""
+    try:
+        return datetime(*entry.date_time)
+    except ValueError:
+        return None
+
+
 def _of_entry(
-    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, time: datetime, most: int, depth: int
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, time: datetime | None, most: int, depth: int
 ) -> Iterator[Submission]:
     try:
         with archive.open(entry) as file:
@@ -149,14 +175,19 @@ def student_of(name: str) -> str:
     >>> student_of("ada/03_ulmfit/03_ulmfit.ipynb"), student_of("ada.ipynb")  # nbgrader; single files
     ('ada', 'ada')
     """
-    clean = "".join(letter for letter in name.replace("\\", "/") if letter.isprintable())
+    clean = printable(name.replace("\\", "/"))
     parts = [part for part in clean.split("/") if part not in ("", ".", "..")] or ["unnamed"]
-    if len(parts) > 1:
-        first = parts[1] if parts[0] in ("submitted", "submissions") and len(parts) > 2 else parts[0]
-        moodle = re.fullmatch(r"(.+_\d+)_assignsubmission_(?:file|onlinetext)_?", first)
-        return moodle[1] if moodle else first
-    canvas = re.fullmatch(r"([^_]+)_(?:LATE_)?(\d+)_\d+_.+", parts[0])
-    return f"{canvas[1]}_{canvas[2]}" if canvas else PurePosixPath(parts[0]).stem
+    first = parts[1] if parts[0] in ("submitted", "submissions") and len(parts) > 2 else parts[0]
+    if len(parts) > 1 and (moodle := re.fullmatch(r"(.+_\d+)_assignsubmission_(?:file|onlinetext)_?", first)):
+        return moodle[1]
+    if canvas := re.fullmatch(r"([^_]+)_(?:LATE_)?(\d+)_\d+_.+", first):
+        return f"{canvas[1]}_{canvas[2]}"
+    return first if len(parts) > 1 else PurePosixPath(first).stem
+
+
+def printable(name: str) -> str:
+    """A name in one spelling of its accents (macOS has another one than the rest), without control characters."""
+    return "".join(letter for letter in unicodedata.normalize("NFC", name) if letter.isprintable())
 
 
 def _too_large(size: int) -> str:
@@ -165,16 +196,16 @@ def _too_large(size: int) -> str:
 
 def _read(submission: Submission, assignment: str, locked: set[str], due: datetime | None) -> Submission:
     """The submission with its cells, or with the problem that keeps it from being run."""
+    submission = replace(submission, file=printable(submission.file))
     named_late = re.match(r"[^_/]+_LATE_\d", submission.file) is not None
     late = named_late or bool(due and submission.handed_in and submission.handed_in > due)
     if submission.problem:
         return replace(submission, late=late)
     try:
         notebook = json.loads(submission.content)
-        cells = _code(notebook, locked)
+        cells, meant = _code(notebook, locked), _assignment_of(notebook)
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError, MemoryError) as error:
         return replace(submission, late=late, problem=f"not a notebook ({type(error).__name__})")
-    meant = _assignment_of(notebook)
     if meant not in (assignment, None):
         return replace(submission, late=late, problem=f"a notebook of another assignment ({meant[:60]!r})")
     if len(cells) > MOST_CELLS:
@@ -188,10 +219,13 @@ def _assignment_of(notebook: dict[str, Any]) -> str | None:
 
 
 def _code(notebook: dict[str, Any], locked: set[str]) -> list[str]:
-    """Sources of the code cells but for the locked ones, without IPython's magic lines."""
+    """Sources of the code cells without IPython's magic lines; locked ones are empty, so that numbers stay right."""
     sources = []
     for cell in notebook["cells"]:
-        if cell["cell_type"] != "code" or cell.get("metadata", {}).get("nbgrader", {}).get("grade_id") in locked:
+        if cell["cell_type"] != "code":
+            continue
+        if cell.get("metadata", {}).get("nbgrader", {}).get("grade_id") in locked:
+            sources.append("")
             continue
         source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
         sources.append(plain(source))
@@ -199,12 +233,15 @@ def _code(notebook: dict[str, Any], locked: set[str]) -> list[str]:
 
 
 def plain(source: str) -> str:
-    """A cell's source as Python: lines of magic (% and !) are left out, where the cell is no Python with them."""
+    """A cell's source as Python: lines of magic (%, ! and ?) become `pass`, where the cell is no Python with them.
+
+    A cell under a cell magic is run if IPython would run it in the notebook itself (as %%time does), else it is empty.
+    """
     try:
         ast.parse(source)
         return source
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        if source.lstrip().startswith("%%"):
+        if source.lstrip().startswith("%%") and not RUN_AND_MORE.match(source):
             return ""
-        magic = re.compile(r"\s*([%!]|get_ipython\()")
-        return "\n".join("" if magic.match(line) else line for line in source.splitlines())
+        lines = source.splitlines()
+        return "\n".join(f"{found[1]}pass" if (found := MAGIC.match(line)) else line for line in lines)

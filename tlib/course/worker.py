@@ -1,13 +1,13 @@
 """Run one submission inside the sandbox: its cells, then its functions on the grader's inputs.
 
-Started by `tlib.course.sandbox` as a program, with this file and codec.py in sight and nothing else of the project (`tlib` is an empty
-namespace there). A
+Started by `tlib.course.sandbox` as a program, with this file and codec.py in sight and nothing else of `tlib`. A
 job comes in on stdin, one frame for each exercise goes out on stdout. Each exercise runs in a process of its own, so
 that a crash, an endless loop or an early exit costs that exercise alone. All that comes out is taken by the grader as
 a student's answer: whoever forges it has to know the right ones.
 """
 
 import builtins
+import contextlib
 import copy
 import json
 import os
@@ -79,10 +79,8 @@ def _apart(cells: list[str], exercise: dict, settings: dict, answers: int) -> tu
                 status = "size"
     os.close(inlet)
     for kill in (os.killpg, os.kill):
-        try:
+        with contextlib.suppress(OSError):
             kill(child, signal.SIGKILL)
-        except OSError:
-            pass
     os.waitpid(child, 0)
     if status == "ok" and not frame:
         status = "died"
@@ -122,7 +120,8 @@ def kind_of(error: BaseException) -> str:
 def call(function: Any, case: dict[str, Any]) -> dict[str, Any]:
     """One call: {"value", "gradients", "changed"} or {"raised"}.
 
-    With a case's "weights", the gradients are those of a weighted sum of the returned tensor by each floating tensor among the arguments.
+    With a case's "weights", the gradients are those of a weighted sum of the returned tensor by each floating tensor
+    among the arguments.
     The reference solution is called by this very function.
     """
     import torch
