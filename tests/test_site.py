@@ -58,6 +58,8 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A staging copy: this book's pages, a chapter of one cell, its record; MathJax needs no network."""
     shutil.copytree(ROOT / "book", tmp_path / "book", ignore=shutil.ignore_patterns("results"))
     shutil.copy(ROOT / "_config.yml", tmp_path)
+    (tmp_path / "book" / "results").mkdir()
+    shutil.copy(ROOT / "book" / "results" / "grading.json", tmp_path / "book" / "results")
     (tmp_path / "notebooks").mkdir()
     cell = {"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# 03 ULMFiT"}
     notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}

@@ -66,7 +66,7 @@ class Part:
 def generate(stage: Path, records: Path) -> None:
     """Write everything generated into the staging copy `stage`, from the records in `records/<profile>/<chapter>.json`.
 
-    Fills the marked places of the front page and the results page, puts a card beneath the title of every chapter, sets
+    Fills the marked places of the front page, the results page and the instructors' page, puts a card beneath the title of every chapter, sets
     the repository's address (`GITHUB_REPOSITORY`, if set) and adds MathJax, so that pages load nothing from elsewhere.
 
     Raises:
@@ -76,6 +76,8 @@ def generate(stage: Path, records: Path) -> None:
     repository = _set_repository(stage)
     for name, page in (("claims", "index.md"), ("papers", "index.md"), ("results", "results.md")):
         _fill(stage / "book" / page, name, _render(stage, f"{name}.md.j2", parts=parts))
+    grading = json.loads((records / "grading.json").read_text(encoding="utf-8"))
+    _fill(stage / "book/how-to/instructors.md", "grading", _render(stage, "grading.md.j2", grading=grading))
     for chapter in _chapters(parts):
         notebook = stage / "notebooks" / f"{chapter.slug}.ipynb"
         if notebook.exists() and chapter.finished:

@@ -1,19 +1,27 @@
 """Where student code runs: in bubblewrap's namespaces, unprivileged, without network, and with limits on everything.
 
 Inside there is a file system of its own: Python with its packages, read-only, and an empty /tmp of 16 MB. No home, no
-checkout, no other submission, no process but its own. What comes out is one pipe, read up to a limit.
+checkout, no other submission, no process but its own. What comes out is one pipe, read up to a limit. Memory that no
+limit of a process covers is watched from outside, and a filter refuses the system calls that would provide more of it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import platform
 import shutil
+import signal
 import site
+import struct
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +32,7 @@ BUBBLEWRAP, WEAK = "bubblewrap", "subprocess with limits"
 FIRST_UID = 61_000  # of the unprivileged user of each worker, where the grader runs as root
 START_SECONDS = 60  # for Python and torch to load
 PLACE = "/grader"  # inside: where worker.py and codec.py are
+WATCH_SECONDS = 0.1  # between two looks at the memory of a submission
 START = f"import sys; sys.path.insert(0, {PLACE!r}); from tlib.course import worker; worker.main()"
 
 
@@ -34,7 +43,7 @@ class Limits:
     cpu: int = 20
     wall: float = 30.0
     size: int = 4_000_000
-    memory: int = 4 << 30  # address space of a process, of which torch takes half
+    memory: int = 4 << 30  # address space of a process, of which torch takes half; resident, of all of them together
     processes: int = 8
     file_size: int = 1 << 20
     open_files: int = 64
@@ -62,29 +71,50 @@ class Sandbox:
         job = codec.pack({"cells": cells, "exercises": exercises})
         seconds = START_SECONDS + len(exercises) * self.limits.wall
         most = len(exercises) * (self.limits.size + 200)
-        return _parse(self._communicate(job, slot, seconds, most), len(exercises))
+        return _parse(self._communicate(job, slot, seconds, most), len(exercises), len(cells))
 
     def _communicate(self, job: bytes, slot: int, seconds: float, most: int) -> bytes:
         """Start the worker, hand it the job, and read what it says, up to `most` bytes and `seconds`."""
         command, environment = self._command(slot), {"PATH": "/usr/bin:/bin"}
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
-            start_new_session=True, cwd="/",
-        ) as process:  # fmt: skip
-            timer = threading.Timer(seconds, process.kill)
-            timer.start()
-            try:
-                threading.Thread(target=_feed, args=(process.stdin, job), daemon=True).start()
-                return process.stdout.read(most)
-            finally:
-                timer.cancel()
-                process.kill()  # bubblewrap's death takes every process inside with it
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as refused:
+            stdin.write(job)  # a file and no pipe: a worker that dies early breaks nothing here
+            stdin.seek(0)
+            if self.isolation == BUBBLEWRAP and (calls := _refused_calls()):
+                refused.write(calls)
+                refused.seek(0)
+                command[1:1] = ["--seccomp", str(refused.fileno())]
+            with subprocess.Popen(
+                command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
+                start_new_session=True, cwd="/", pass_fds=[refused.fileno()],
+            ) as process:  # fmt: skip
+                done = threading.Event()
+                threading.Thread(target=self._watch, args=(process, seconds, done), daemon=True).start()
+                try:
+                    return process.stdout.read(most)
+                finally:
+                    done.set()
+                    _end(process)
+
+    def _watch(self, process: subprocess.Popen, seconds: float, done: threading.Event) -> None:
+        """Stop a worker that runs too long, and what fills more memory together than one process may, largest first."""
+        until = time.monotonic() + seconds
+        while not done.wait(WATCH_SECONDS):
+            if time.monotonic() > until:
+                process.kill()
+                return
+            resident = _inside(process.pid)
+            total = sum(resident.values())
+            for pid in sorted(resident, key=resident.get, reverse=True) if total > self.limits.memory else []:
+                if total > self.limits.memory / 2:
+                    _kill(pid)
+                    total -= resident[pid]
 
     def _command(self, slot: int) -> list[str]:
         root = os.geteuid() == 0
         limits = self.limits
         settings = {
             "site": _site_packages(),
+            "alone": self.isolation == BUBBLEWRAP,
             "uid": FIRST_UID + slot if root else None,
             "cpu": limits.cpu,
             "wall": limits.wall,
@@ -151,7 +181,7 @@ def _bubblewrap(root: bool) -> list[str]:
     for file in ("worker.py", "codec.py"):
         command += ["--ro-bind", str(Path(__file__).with_name(file)), f"{PLACE}/tlib/course/{file}"]
     command += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(16 << 20), "--tmpfs", "/tmp"]
-    return [*command, "--remount-ro", "/", "--chdir", "/tmp"]
+    return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
 
 
 def _site_packages() -> list[str]:
@@ -160,15 +190,86 @@ def _site_packages() -> list[str]:
     return list(dict.fromkeys([paths["purelib"], paths["platlib"], *site.getsitepackages()]))
 
 
-def _feed(pipe: Any, job: bytes) -> None:
+def _inside(root: int) -> dict[int, int]:
+    """The living processes that descend from a process, with their resident bytes."""
+    parents, resident = {}, {}
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if entry.isdigit():
+                state, parent, *rest = (
+                    Path(f"/proc/{entry}/stat").read_text(errors="replace").rpartition(")")[2].split()
+                )
+                parents[int(entry)] = int(parent)
+                if state not in "ZX":
+                    resident[int(entry)] = int(rest[19]) * os.sysconf("SC_PAGE_SIZE")
+    found, new = set(), {root}
+    while new:
+        new = {pid for pid, parent in parents.items() if parent in new} - found
+        found |= new
+    return {pid: size for pid, size in resident.items() if pid in found}
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Kill a worker with all that it started, and wait: whoever comes next has the same user and its limits."""
+    inside = set(_inside(process.pid))
+    process.kill()  # bubblewrap's death takes every process inside with it
+    for pid in inside:
+        _kill(pid)
+    process.wait()
+    until = time.monotonic() + 5
+    while inside and time.monotonic() < until:
+        inside = {pid for pid in inside if _lives(pid)}
+        time.sleep(0.005)
+
+
+def _lives(pid: int) -> bool:
     try:
-        pipe.write(job)
-        pipe.close()
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
-        pass  # the worker is gone; what it did not say tells
+        return False
 
 
-def _parse(said: bytes, exercises: int) -> list[dict[str, Any]]:
+# System calls that no exercise needs: memory beyond the limits, namespaces and mounts, other processes, kernel rings
+# of keys, and the kernel's more daring parts. Their numbers for x86_64 and aarch64.
+REFUSED = {
+    "shmget": (29, 194), "msgget": (68, 186), "mq_open": (240, 180), "memfd_create": (319, 279),
+    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41),
+    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsmount": (432, 432),
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438),
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
+    "bpf": (321, 280), "userfaultfd": (323, 282), "perf_event_open": (298, 241), "io_uring_setup": (425, 425),
+}  # fmt: skip
+CLONE, CLONE3, NEW_NAMESPACES = (56, 220), 435, 0x7E02_0080  # every CLONE_NEW... flag
+MACHINES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}  # as the kernel's audit calls them
+ALLOW, STOP, REFUSE = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
+
+
+def _refused_calls() -> bytes:
+    """The filter as a program of the kernel's, for bubblewrap's --seccomp; empty on machines that are not listed."""
+    if (machine := platform.machine()) not in MACHINES:
+        return b""
+    column = list(MACHINES).index(machine)
+    load, equal, above, has, end = 0x20, 0x15, 0x35, 0x45, 0x06
+
+    def unless(kind: int, value: int, result: int) -> list[tuple[int, int, int, int]]:
+        return [(kind, 0, 1, value), (end, 0, 0, result)]
+
+    program = [(load, 0, 0, 4), (equal, 1, 0, MACHINES[machine]), (end, 0, 0, STOP), (load, 0, 0, 0)]
+    program += unless(above, 0x4000_0000, STOP)  # x86_64's second table of calls
+    for numbers in REFUSED.values():
+        program += unless(equal, numbers[column], REFUSE | errno.EPERM)
+    program += unless(equal, CLONE3, REFUSE | errno.ENOSYS)  # its flags are out of sight; the C library takes clone
+    program += [(equal, 1, 0, CLONE[column]), (end, 0, 0, ALLOW), (load, 0, 0, 16)]
+    program += [*unless(has, NEW_NAMESPACES, REFUSE | errno.EPERM), (end, 0, 0, ALLOW)]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def _parse(said: bytes, exercises: int, cells: int) -> list[dict[str, Any]]:
     """What a worker said, by exercise; anything that is not as it should be counts as no answer."""
     answers = []
     for _ in range(exercises):
@@ -181,18 +282,24 @@ def _parse(said: bytes, exercises: int) -> list[dict[str, Any]]:
             frame, said = said[:size], said[size:]
             answer["status"] = status if status in ("ok", "time", "size", "died") else "garbled"
             if status == "ok":
-                answer |= _checked(codec.unpack(frame))
-        except (ValueError, KeyError, TypeError, RecursionError):
+                answer |= _checked(codec.unpack(frame), cells)
+        except Exception:  # the bytes may come from student code: any failure means the same
             answer["status"] = "garbled" if head else "died"
         answers.append(answer)
     return answers
 
 
-def _checked(answer: Any) -> dict[str, Any]:
+def _checked(answer: Any, cells: int) -> dict[str, Any]:
     """An exercise's frame, if it has the form that `tlib.course.worker` gives it. Raises ValueError if not."""
+    if type(answer) is not dict:
+        raise ValueError("an answer of another form")
     errors, outcomes = answer["errors"], answer["outcomes"]
     if type(errors) is not list or not all(
-        type(error) is dict and type(error.get("cell")) is int and type(error.get("raised")) is str for error in errors
+        type(error) is dict
+        and type(error.get("cell")) is int
+        and 0 <= error["cell"] < cells
+        and type(error.get("raised")) is str
+        for error in errors
     ):
         raise ValueError("errors of another form")
     if outcomes is not None and (type(outcomes) is not list or not all(type(each) is dict for each in outcomes)):

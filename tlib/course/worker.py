@@ -55,7 +55,7 @@ def _limit(settings: dict[str, Any]) -> None:
 def _apart(cells: list[str], exercise: dict, settings: dict, answers: int) -> tuple[str, bytes]:
     """Run an exercise in a child process: how it ended ("ok", "time", "size", "died") and its frame."""
     inlet, outlet = os.pipe()
-    child = os.fork()
+    child = _fork()
     if child == 0:
         os.close(inlet)
         os.close(answers)
@@ -82,9 +82,22 @@ def _apart(cells: list[str], exercise: dict, settings: dict, answers: int) -> tu
         with contextlib.suppress(OSError):
             kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    if settings["alone"]:
+        with contextlib.suppress(OSError):
+            os.kill(-1, signal.SIGKILL)  # whatever the exercise left behind: every process in sight but this one
     if status == "ok" and not frame:
         status = "died"
     return status, frame if status == "ok" else b""
+
+
+def _fork() -> int:
+    """os.fork, a little later where the processes of the exercise before are not quite gone."""
+    for _ in range(100):
+        try:
+            return os.fork()
+        except BlockingIOError:
+            time.sleep(0.02)
+    return os.fork()
 
 
 def _answer(cells: list[str], exercise: dict, outlet: int) -> None:
