@@ -123,7 +123,7 @@ def grade(
 
     task, box = grading.assignment(_checkout(), chapter), sandbox.choose(weak_isolation)
     print(f"isolation: {box.isolation}")
-    students = roster.read_text(encoding="utf-8").split("\n") if roster else []
+    students = roster.read_text(encoding="utf-8-sig").split("\n") if roster else []
     expected = [name.strip() for name in students if name.strip()]
     rows = grading.grade(task, submissions, out, box, roster=expected, due=due, workers=workers)
     for row in rows:

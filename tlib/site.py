@@ -66,8 +66,9 @@ class Part:
 def generate(stage: Path, records: Path) -> None:
     """Write everything generated into the staging copy `stage`, from the records in `records/<profile>/<chapter>.json`.
 
-    Fills the marked places of the front page, the results page and the instructors' page, puts a card beneath the title of every chapter, sets
-    the repository's address (`GITHUB_REPOSITORY`, if set) and adds MathJax, so that pages load nothing from elsewhere.
+    Fills the marked places of the front page, the results page and the instructors' page, puts a card beneath the title
+    of every chapter, sets the repository's address (`GITHUB_REPOSITORY`, if set) and adds MathJax, so that pages load
+    nothing from elsewhere.
 
     Raises:
         SiteError: a record without a paper, a page without its marked place, a malformed `GITHUB_REPOSITORY`.

@@ -7,7 +7,6 @@ missing, arguments in another order, a check that was left out. The texts of err
 from __future__ import annotations
 
 import ast
-import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,12 +15,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from tlib.course import grading, specs, worker
+import torch
+
+from tlib.course import codec, grading, specs, worker
 from tlib.course.exercises import SETUP, Exercise
 from tlib.course.specs import Property
 
 ROOT = Path(__file__).parents[2]
+Solution = str | Callable[..., Any]  # a source, or the function itself
 SECONDS = 2.0  # of computing that a wrong version gets: an endless loop is a wrong version, too
 MODULES = {"torch", "np", "F", "nn", "math"}
 OPERATORS: dict[type, list[type]] = {
@@ -53,6 +56,7 @@ TWINS = [
     ("int", "round"), ("stack", "cat"), ("cat", "stack"),
 ]  # fmt: skip
 ORDERED = (ast.Sub, ast.Div, ast.Pow, ast.MatMult)  # operands in another order give another result
+SYMMETRIC = ("max", "min", "maximum", "minimum")  # arguments in another order give the same result
 ERRORS = ("TypeError", "IndexError", "RuntimeError")
 
 
@@ -71,8 +75,8 @@ class Mutant:
     source: str
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.exercise, self.before, self.after
+    def key(self) -> tuple[str, str]:
+        return self.exercise, self.after
 
 
 # Making them
@@ -115,6 +119,8 @@ def _marked(source: str) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise):
             _fix(node.exc)
+        if isinstance(node, ast.keyword) and isinstance(node.value, ast.Tuple):
+            node.value.unordered = True  # axes
         if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
             _fix(node.operand)  # a negative number is one number
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in parameters:
@@ -207,22 +213,27 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
         yield "dropped call", each
     for args in _shorter(node.args):
         yield "dropped argument", ast.Call(node.func, args, node.keywords)
-    for args in _swapped(node.args):
+    for args in _swapped(node.args) if _ending(node.func) not in SYMMETRIC else ():
         yield "swapped arguments", ast.Call(node.func, args, node.keywords)
     for keywords in _shorter(node.keywords):
         yield "dropped keyword", ast.Call(node.func, node.args, keywords)
-    if isinstance(node.func, ast.Attribute) and node.func.attr == "arange" or _name(node.func) == "range":
+    if _ending(node.func) in ("arange", "range"):
         for other in (ast.Add(), ast.Sub()):
             last = ast.BinOp(node.args[-1], other, ast.Constant(1))
             yield "off by one", ast.Call(node.func, [*node.args[:-1], last], node.keywords)
 
 
 def _is_module(node: ast.AST) -> bool:
-    return _name(node) in MODULES or isinstance(node, ast.Attribute) and _is_module(node.value)
+    return _name(node) in MODULES or (isinstance(node, ast.Attribute) and _is_module(node.value))
 
 
 def _name(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def _ending(node: ast.AST) -> str:
+    """The last part of a dotted name: `maximum` of `torch.maximum`."""
+    return node.attr if isinstance(node, ast.Attribute) else _name(node)
 
 
 def _shorter(items: list) -> Iterator[list]:
@@ -258,7 +269,7 @@ def _twins(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _of_sequence(node: ast.Tuple | ast.List) -> Iterator[tuple[str, ast.AST]]:
-    for items in _swapped(node.elts):
+    for items in _swapped(node.elts) if not hasattr(node, "unordered") else ():
         yield "swapped items", type(node)(items, node.ctx)
     if isinstance(node.ctx, ast.Load) and len(node.elts) > 1:
         for items in _shorter(node.elts):
@@ -297,7 +308,10 @@ def _of_if(node: ast.If) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _of_for(node: ast.For) -> Iterator[tuple[str, ast.AST]]:
-    yield "one round only", ast.For(node.target, node.iter, [*node.body, ast.Break()], node.orelse)
+    every = ast.List([ast.Starred(node.iter, ast.Load())], ast.Load())
+    for kind, rounds in (("one round only", ":1"), ("first round missing", "1:"), ("last round missing", ":-1")):
+        part = ast.parse(f"every[{rounds}]", mode="eval").body.slice
+        yield kind, ast.For(node.target, ast.Subscript(every, part, ast.Load()), node.body, node.orelse)
 
 
 def _of_raise(node: ast.Raise) -> Iterator[tuple[str, ast.AST]]:
@@ -351,41 +365,42 @@ def exercises() -> list[tuple[grading.Assignment, Exercise]]:
     return [(task, exercise) for task in tasks() for exercise in task.exercises]
 
 
-def full_marks(task: grading.Assignment, exercise: Exercise, source: str, seed: int) -> bool:
-    """Whether the grader gives a function's source all points. It stops at the first property that is lost."""
-    cases = drawn(task.chapter, seed)[exercise.id]
+def points(task: grading.Assignment, exercise: Exercise, solution: Solution, seed: int) -> list[int]:
+    """The points of each property."""
+    function, cases = _defined(solution, exercise.function), drawn(task.chapter, seed)[exercise.id]
+    properties = task.properties[exercise.id]
+    return [_points(exercise, each, own, function) for each, own in zip(properties, cases, strict=True)]
+
+
+def full_marks(task: grading.Assignment, exercise: Exercise, solution: Solution, seed: int) -> bool:
+    """Whether the grader gives a solution all points; the first case that costs a point decides."""
+    properties, cases = task.properties[exercise.id], drawn(task.chapter, seed)[exercise.id]
     with suppress(TooLongError), _limited(SECONDS):
-        function = _defined(source, exercise.function)
+        function = _defined(solution, exercise.function)
         return all(
-            _points(exercise, each, own, function) == each.points
-            for each, own in zip(task.properties[exercise.id], cases, strict=True)
+            _points(exercise, each, [case], function) == each.points
+            for each, own in zip(properties, cases, strict=True)
+            for case in own
         )
     return False
 
 
-def points(task: grading.Assignment, exercise: Exercise, source: str, seed: int) -> list[int]:
-    """The points of each property."""
-    function = _defined(source, exercise.function)
-    cases = drawn(task.chapter, seed)[exercise.id]
-    return [
-        _points(exercise, each, own, function)
-        for each, own in zip(task.properties[exercise.id], cases, strict=True)
-    ]
-
-
 def _points(exercise: Exercise, each: Property, cases: list[dict[str, Any]], function: Any) -> int:
-    """The points of one property, by the code that marks a submission."""
-    answer = {"status": "ok", "outcomes": [worker.call(function, case) for case in cases], "errors": []}
+    """The points of a property, by the code that marks a submission: all of them if each of the cases is right."""
+    outcomes = [worker.call(function, case) for case in cases] if callable(function) else None
+    answer = {"status": "ok", **codec.unpack(codec.pack({"errors": [], "outcomes": outcomes}))}
     (mark,) = grading.judge(exercise, [each], [cases], answer)
     return mark["points"]
 
 
-def _defined(source: str, name: str) -> Any:
+def _defined(solution: Solution, name: str) -> Any:
     """The function that a source defines, or None where it cannot even be defined: as in a student's notebook."""
+    if callable(solution):
+        return solution
     names: dict[str, Any] = {}
     exec(SETUP, names)
     with suppress(Exception):
-        exec(compile(source, "<solution>", "exec"), names)
+        exec(compile(solution, "<solution>", "exec"), names)
     return names.get(name)
 
 
@@ -399,20 +414,9 @@ def _limited(seconds: float) -> Iterator[None]:
     before = signal.signal(signal.SIGVTALRM, stop)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 0.2)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(), mock.patch("torch.manual_seed", torch.default_generator.manual_seed):
+            warnings.simplefilter("ignore")  # torch.manual_seed is slow: it keeps a traceback for each kind of device
             yield
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
-
-
-def survivors(task: grading.Assignment, exercise: Exercise, seed: int) -> list[Mutant]:
-    """The wrong versions that get full marks all the same."""
-    return [each for each in mutants(exercise) if full_marks(task, exercise, each.source, seed)]
-
-
-if "OMP_NUM_THREADS" not in os.environ:  # as in the sandbox
-    import torch
-
-    torch.set_num_threads(1)

@@ -107,7 +107,7 @@ def test_a_moodle_export(tmp_path: Path):
         ("Ada Lovelace_1", ("x = 1",)),
         ("Bob Ross_2", ("x = 2",)),
     ]
-    assert found[1].handed_in == datetime(*EVENING), "the time of the file, not of the ZIP around it"
+    assert found[1].handed_in == datetime(*EVENING)
     assert found[1].file == f"{second}/work/03_ulmfit.ipynb"
 
 
@@ -129,6 +129,13 @@ def test_an_nbgrader_folder(tmp_path: Path):
     files = {f"submitted/{name}/{CHAPTER}/{CHAPTER}.ipynb": book("x = 1") for name in ("ada", "bob")}
     assert students(placed(tmp_path, files)) == ["ada", "bob"]
     assert students(tmp_path / "submitted") == ["ada", "bob"]
+
+
+def test_a_file_in_a_students_zip_was_not_handed_in_before_that_zip(tmp_path: Path):
+    inner = zipped({"03_ulmfit.ipynb": book("x = 2")}, MORNING)
+    (tmp_path / "all.zip").write_bytes(zipped({"Ada_1_assignsubmission_file_/work.zip": inner}, EVENING))
+    (found,) = read(tmp_path / "all.zip", due=datetime(2026, 3, 1, 12))
+    assert (found.handed_in, found.late) == (datetime(*EVENING), True)
 
 
 def test_where_the_name_is_the_assignments_the_container_names_the_student(tmp_path: Path):

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-RTOL, ATOL = 1e-4, 1e-6
+RTOL = 1e-4
+ATOL, NUMBER_ATOL = 1e-5, 1e-6  # of tensors, as torch.testing has it for single precision; and of plain numbers
 WHY = {
     "right": "right",
     "value": "another result than the reference",
@@ -76,7 +77,7 @@ def _differs(expected: Any, given: Any) -> str:
             return "kind"
         return next((why for key in expected if (why := _differs(expected[key], given[key])) != "right"), "right")
     if type(expected) is float and type(given) in (int, float):
-        return "right" if np.isclose(given, expected, rtol=RTOL, atol=ATOL, equal_nan=True) else "value"
+        return "right" if np.isclose(given, expected, rtol=RTOL, atol=NUMBER_ATOL, equal_nan=True) else "value"
     if type(expected) is not type(given):
         return "kind"
     return "right" if expected == given else "value"

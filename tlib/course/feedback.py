@@ -60,7 +60,8 @@ def write_feedback(task: Assignment, rows: list[dict[str, Any]], out: Path) -> N
     names: set[str] = set()
     for row in rows:
         student = row["student"]
-        name = "".join(letter if letter.isalnum() or letter in "-_ " else "-" for letter in student)[:100]
+        name = "".join(letter if letter.isalnum() or letter in "-_ " else "-" for letter in student)
+        name = name.encode()[:150].decode(errors="ignore")  # file systems count bytes, and take 255
         if row["file"] and student not in students:
             if name.casefold() in names:  # of another student, whose page it would replace
                 name += f"-{hashlib.sha256(student.encode()).hexdigest()[:8]}"

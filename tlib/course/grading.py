@@ -274,7 +274,7 @@ def _write_marks(task: Assignment, rows: list[dict[str, Any]], out: Path, box: S
 
 def _harmless(cell: Any) -> Any:
     """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t" and cell else cell
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t＝＋－＠" and cell else cell
 
 
 def known_error(name: str) -> str:

@@ -25,6 +25,9 @@ from tlib.course import CourseError
 MOST_BYTES = 5_000_000  # of a notebook
 MOST_FILES = 20_000  # of an export
 MOST_CELLS = 500
+MOST_CODE = 200_000  # characters: Python's parser takes more than its share of time for long lines
+MOST_OWN, MOST_UNPACKED = 100, 4 * MOST_BYTES  # notebooks and bytes of a ZIP in an export: it is one student's
+TIGHTEST = 50  # times smaller than its notebooks may an export be
 NESTED = 2  # a ZIP may hold ZIPs of students, and no further
 IGNORED = {"__MACOSX", ".ipynb_checkpoints"}  # what macOS and Jupyter add
 RUN_AND_MORE = re.compile(r"\s*%%(time|capture|prun)\b.*")  # cell magics under which the rest is run as Python
@@ -104,8 +107,9 @@ def _of_file(path: Path, name: str, found: bool) -> Iterator[Submission]:
     elif path.suffix.lower() == ".zip":
         try:
             with zipfile.ZipFile(path) as archive:
-                yield from _of_zip(archive, "" if "/" not in name else str(PurePosixPath(name).parent), 1)
-        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+                budget = MOST_UNPACKED + TIGHTEST * status.st_size
+                yield from _of_zip(archive, "" if "/" not in name else str(PurePosixPath(name).parent), 1, budget)
+        except Exception as error:  # the bytes come from a student: zipfile, zlib and lzma raise errors of many kinds
             yield Submission(student_of(name), name, problem=f"a damaged ZIP file ({type(error).__name__})")
     elif status.st_size > MOST_BYTES:
         yield Submission(student_of(name), name, handed_in=time, problem=_too_large(status.st_size))
@@ -113,19 +117,35 @@ def _of_file(path: Path, name: str, found: bool) -> Iterator[Submission]:
         yield Submission(student_of(name), name, path.read_bytes(), time)
 
 
-def _of_zip(archive: zipfile.ZipFile, prefix: str, depth: int) -> Iterator[Submission]:
-    """The notebooks of a ZIP, read in memory: a name in it is a label, and never a path to write to."""
+def _of_zip(
+    archive: zipfile.ZipFile, prefix: str, depth: int, budget: int, handed_in: datetime | None = None
+) -> Iterator[Submission]:
+    """The notebooks of a ZIP, read in memory: a name in it is a label, and never a path to write to.
+
+    Files that do not fit into `budget` bytes, unpacked, are not read: a ZIP of 20 MB may hold 20 GB. No file of
+    a ZIP in an export is older than that ZIP, which was `handed_in` then, whatever its maker wrote into it.
+    """
+    taken = 0
     for entry in archive.infolist()[: MOST_FILES + 1]:
         name = f"{prefix}/{entry.filename}" if prefix else entry.filename
         suffix = PurePosixPath(entry.filename).suffix.lower()
         if entry.is_dir() or _ignored(entry.filename) or suffix not in (".ipynb", ".zip"):
             continue
-        time, most = _time_of(entry), MOST_BYTES * (1 if suffix == ".ipynb" else 4)
+        if (taken := taken + 1) > MOST_OWN and depth == NESTED:
+            yield Submission(student_of(name), name, handed_in=handed_in, problem=f"a ZIP of over {MOST_OWN} notebooks")
+            return
+        time, most = (
+            max(filter(None, (handed_in, _time_of(entry))), default=None),
+            MOST_BYTES * (1 if suffix == ".ipynb" else 4),
+        )
         if stat.S_ISLNK(entry.external_attr >> 16):
             yield Submission(student_of(name), name, handed_in=time, problem="a link, not a file")
         elif entry.file_size > most:
             yield Submission(student_of(name), name, handed_in=time, problem=_too_large(entry.file_size))
+        elif entry.file_size > budget:
+            yield Submission(student_of(name), name, handed_in=time, problem="in a ZIP that unpacks to too much")
         else:
+            budget -= entry.file_size
             yield from _of_entry(archive, entry, name, time, most, depth)
 
 
@@ -148,7 +168,7 @@ def _of_entry(
     try:
         with archive.open(entry) as file:
             content = file.read(most + 1)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError, EOFError) as error:
+    except Exception as error:  # as above
         yield Submission(student_of(name), name, handed_in=time, problem=f"cannot be read ({type(error).__name__})")
         return
     if len(content) > most:
@@ -156,8 +176,8 @@ def _of_entry(
     elif name.lower().endswith(".zip") and depth < NESTED:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as inner:
-                yield from _of_zip(inner, name.removesuffix(".zip"), depth + 1)
-        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
+                yield from _of_zip(inner, name.removesuffix(".zip"), depth + 1, MOST_UNPACKED, time)
+        except Exception:  # as above
             yield Submission(student_of(name), name, handed_in=time, problem="a damaged ZIP file")
     elif name.lower().endswith(".zip"):
         yield Submission(student_of(name), name, handed_in=time, problem="a ZIP in a ZIP in a ZIP")
@@ -210,6 +230,9 @@ def _read(submission: Submission, assignment: str, locked: set[str], due: dateti
         return replace(submission, late=late, problem=f"a notebook of another assignment ({meant[:60]!r})")
     if len(cells) > MOST_CELLS:
         return replace(submission, late=late, problem=f"{len(cells):,} code cells, at most {MOST_CELLS}")
+    if (characters := sum(map(len, cells))) > MOST_CODE:
+        return replace(submission, late=late, problem=f"{characters:,} characters of code, at most {MOST_CODE:,}")
+    cells = map(plain, cells)
     return replace(submission, late=late, cells=tuple(cells))
 
 
@@ -219,7 +242,7 @@ def _assignment_of(notebook: dict[str, Any]) -> str | None:
 
 
 def _code(notebook: dict[str, Any], locked: set[str]) -> list[str]:
-    """Sources of the code cells without IPython's magic lines; locked ones are empty, so that numbers stay right."""
+    """Sources of the code cells; locked ones are empty, so that numbers stay right."""
     sources = []
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
@@ -228,7 +251,7 @@ def _code(notebook: dict[str, Any], locked: set[str]) -> list[str]:
             sources.append("")
             continue
         source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
-        sources.append(plain(source))
+        sources.append(source)
     return sources
 
 

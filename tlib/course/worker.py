@@ -168,11 +168,12 @@ def _floating(value: Any) -> list[Any]:
 
 
 def _packable(outcome: dict[str, Any]) -> None:
+    """Raise TypeError for a value that cannot be packed, whatever packing raised: it may be what is asked for."""
     from tlib.course import codec
 
     try:
         codec.pack(outcome)
-    except codec.CodecError as error:
+    except Exception as error:
         raise TypeError(str(error)) from None
 
 

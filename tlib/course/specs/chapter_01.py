@@ -49,12 +49,18 @@ def _marks(rng: np.random.Generator) -> tuple[int, ...]:
 
 
 def equal_lengths(rng: np.random.Generator) -> Cases:
-    return [(_sequences(rng, [n] * rows), *_marks(rng)) for n, rows in ((5, 3), (1, 2), (2, 4))]
+    """Default `ignore`; each of the three marks is 0 once."""
+    cases: Cases = []
+    for zero, (n, rows) in enumerate(((5, 3), (1, 2), (2, 4))):
+        marks = [0 if place == zero else mark for place, mark in enumerate(_marks(rng))]
+        cases.append((_sequences(rng, [n] * rows), *marks))
+    return cases
 
 
 def unequal_lengths(rng: np.random.Generator) -> Cases:
     lengths = [[1, 4, 7], [6, 2, 3, 1], rng.integers(1, 9, size=5).tolist()]
-    return [(_sequences(rng, each), *_marks(rng), int(rng.integers(-99, -1))) for each in lengths]
+    cases: Cases = [(_sequences(rng, each), *_marks(rng), int(rng.integers(-99, -1))) for each in lengths]
+    return [*cases, (_sequences(rng, [2, 5]), *_marks(rng), 0)]
 
 
 def empty_sequences(rng: np.random.Generator) -> Cases:
@@ -96,7 +102,14 @@ def both_gradients(rng: np.random.Generator) -> Cases:
 def misfits(rng: np.random.Generator) -> Cases:
     a, b, c, d = _pieces(rng, 4)
     weights, old, new, fresh = _vectors(rng, [a, b, c], [b, d])
-    return [(weights[:, :2], old, new, fresh), (weights[:2], old, new, fresh), (weights, old, new, fresh[:1])]
+    return [
+        (weights[:, :2], old, new, fresh),
+        (weights, old, new, fresh[:, :2]),
+        (weights[:2], old, new, fresh),
+        (weights, old[:2], new, fresh),
+        (weights, old, new, fresh[:1]),
+        (weights, old, new[:1], fresh),
+    ]
 
 
 PROPERTIES = {

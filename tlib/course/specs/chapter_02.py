@@ -26,14 +26,15 @@ def plain_mix(rng: np.random.Generator) -> Cases:
 
 def extreme_weights(rng: np.random.Generator) -> Cases:
     layers, w = _normal(rng, 4, 2, 3, 5), _normal(rng, 4)
-    return [(layers, w + 300.0, 1.0), (layers, w - 300.0, 1.0), (layers, 200 * w, 2.0), (layers, w[:3], 1.0)]
+    far = [(layers, w + 300.0, 1.0), (layers, w - 300.0, 1.0), (layers, 200 * w, 2.0)]
+    return [*far, (layers, w[:3], 1.0), (layers[:3], w, 1.0)]
 
 
 def _masked(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Layers of different spread and mean, large numbers under the padding."""
     lengths = torch.tensor([6, *rng.integers(1, 6, size=2).tolist()])
     mask = torch.arange(6)[None] < lengths[:, None]
-    scale, shift = torch.tensor([[0.5], [3.0], [10.0]]), torch.tensor([[4.0], [0.0], [-7.0]])
+    scale, shift = torch.tensor([[0.5], [3.0], [10.0]]), torch.tensor([[1.0], [0.0], [-7.0]])
     layers = _normal(rng, 3, 3, 6, 4) * scale[..., None, None] + shift[..., None, None]
     return torch.where(mask[None, ..., None], layers, 100.0), mask
 
@@ -43,7 +44,8 @@ def normalised(rng: np.random.Generator) -> Cases:
     for _ in range(3):
         layers, mask = _masked(rng)
         cases.append((layers, _normal(rng, 3), float(rng.uniform(0.5, 2)), mask))
-    return cases
+    small = 1e-6 * _normal(rng, 3, 3, 6, 4)  # a variance of about 1e-12
+    return [*cases, (small, _normal(rng, 3), 1.0, mask)]
 
 
 def mix_gradients(rng: np.random.Generator) -> Cases:

@@ -23,7 +23,8 @@ def _rate(rng: np.random.Generator, share: tuple[float, float], depth: int = 0, 
 
 def rising(rng: np.random.Generator) -> Cases:
     first = (0, *_rate(rng, (0, 0.5))[1:])
-    return [first, *(_rate(rng, (0, 0.95)) for _ in range(5))]
+    by_default = (int(rng.integers(3, 15)), 200, 0, float(rng.uniform(1e-3, 1e-1)))
+    return [first, by_default, *(_rate(rng, (0, 0.95)) for _ in range(5))]
 
 
 def falling(rng: np.random.Generator) -> Cases:
@@ -36,7 +37,7 @@ def falling(rng: np.random.Generator) -> Cases:
 
 def layers_and_refusals(rng: np.random.Generator) -> Cases:
     total = int(rng.integers(20, 90))
-    lower = [_rate(rng, (0, 1), depth=depth) for depth in (1, 2, 4)]
+    lower = [*(_rate(rng, (0, 1), depth=depth) for depth in (1, 2, 4)), (total // 2, total, 3, 0.01)]
     return [*lower, (total, total, 0, 0.01), (-1, total, 0, 0.01), (total + 7, total, 1, 0.01)]
 
 
@@ -49,8 +50,11 @@ def _chunks(rng: np.random.Generator, lengths: list[int], widths: list[int], uni
 
 
 def full_texts(rng: np.random.Generator) -> Cases:
-    widths = [[4, 4, 4], [7], [3, 5, 1]]
-    return [(_chunks(rng, [sum(w)] * 3, w, 4),) for w in widths]
+    widths = [[4, 4, 4], [7], [1, 3, 5, 1]]
+    cases: Cases = [(_chunks(rng, [sum(w)] * 3, w, 4),) for w in widths]
+    [(hidden, mask)] = _chunks(rng, [5, 5], [5], 3)
+    hidden[0] = 0.0  # a text whose states are all 0 is not an empty one
+    return [*cases, ([(hidden, mask)],)]
 
 
 def short_texts(rng: np.random.Generator) -> Cases:
@@ -92,7 +96,7 @@ def dips(rng: np.random.Generator) -> Cases:
         cases += [(labels, [b, a, c, d], (b + c) / 2), (labels, [a, c, b, d], (c + d) / 2)]
         cases.append((labels, [a, d, b, c], (a + d) / 2))
     labels, (a, b, c, d) = _curve(rng, 4)
-    return [*cases, (labels, [a, d, c, b], (b + d) / 2)]
+    return [*cases, (labels, [a, d, c, b], (b + d) / 2), (labels, [a, c, b, d], c)]  # c is first reached before the dip
 
 
 def ends(rng: np.random.Generator) -> Cases:

@@ -1,0 +1,423 @@
+"""Right solutions that are written in other ways than the reference: loops, other algorithms, NumPy, other types."""
+
+import bisect
+import math
+from collections import Counter
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+RIGHT: dict[str, list[Callable[..., Any]]] = {}
+
+
+def right(exercise: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a function as a right solution of an exercise."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        RIGHT.setdefault(exercise, []).append(function)
+        return function
+
+    return enter
+
+
+class RefusedError(ValueError):
+    """A student's own kind of ValueError."""
+
+
+# Chapter 01
+
+
+@right("gain-weights")
+def gain_weights_in_loops(mask, power):
+    rows = []
+    for row in mask.tolist():
+        count = sum(row)
+        if count == 0:
+            raise ValueError
+        total, t, weights = sum((k + 1) ** power for k in range(count)), 0, []
+        for real in row:
+            t += real
+            weights.append(t**power / total if real else 0.0)
+        rows.append(weights)
+    return torch.tensor(rows)
+
+
+@right("gain-weights")
+def gain_weights_by_a_triangle(mask, power):
+    if (mask.sum(1) == 0).any():
+        raise RefusedError("empty row")
+    real = mask.double()
+    step = real @ torch.ones(mask.shape[1], mask.shape[1], dtype=torch.float64).triu()
+    return F.normalize(real * step.pow(power), p=1, dim=1)
+
+
+@right("gain-weights")
+def gain_weights_in_numpy(mask, power):
+    out = np.zeros(mask.shape, dtype=np.float32)
+    for row, real in enumerate(mask.numpy()):
+        (places,) = np.nonzero(real)
+        if len(places) == 0:
+            raise ValueError("empty row")
+        weights = np.arange(1, len(places) + 1) ** power
+        out[row, places] = weights / weights.sum()
+    return out
+
+
+@right("gain-weights")
+def gain_weights_by_a_softmax(mask, power):
+    if not all(row.any() for row in mask):
+        raise ValueError("empty row")
+    return torch.softmax((power * mask.cumsum(1).log()).masked_fill(~mask, -math.inf), dim=1)
+
+
+@right("reversed-batch")
+def reversed_batch_of_lists(sequences, bos, eos, pad, ignore=-100):
+    if len(sequences) == 0 or any(len(x) == 0 for x in sequences):
+        raise ValueError("nothing to read")
+    longest = max(map(len, sequences))
+    inputs, targets = [], []
+    for x in sequences:
+        missing = 2 * (longest - len(x))
+        inputs.append([bos, *reversed(x), eos] + x[:-1] + missing * [pad])
+        targets.append([ignore] * (len(x) + 1) + x + missing * [ignore])
+    return torch.tensor(inputs), torch.tensor(targets)
+
+
+@right("reversed-batch")
+def reversed_batch_by_pad_sequence(sequences, bos, eos, pad, ignore=-100):
+    if not sequences or not all(sequences):
+        raise ValueError("nothing to read")
+    inputs, targets = [], []
+    for x in map(torch.tensor, sequences):
+        inputs.append(torch.cat([torch.tensor([bos]), x.flip(0), torch.tensor([eos]), x[:-1]]))
+        targets.append(torch.cat([torch.full_like(inputs[-1][: len(x) + 1], ignore), x]))
+    return [
+        nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
+        for rows, value in ((inputs, pad), (targets, ignore))
+    ]
+
+
+@right("reversed-batch")
+def reversed_batch_in_numpy(sequences, bos, eos, pad, ignore=-100):
+    shortest = min((len(x) for x in sequences), default=0)
+    if shortest < 1:
+        raise ValueError("nothing to read")
+    shape = len(sequences), 2 * max(len(x) for x in sequences) + 1
+    inputs, targets = np.full(shape, pad), np.full(shape, ignore)
+    for row, x in enumerate(sequences):
+        inputs[row, 0], inputs[row, len(x) + 1] = bos, eos
+        for k in range(len(x)):
+            inputs[row, len(x) - k] = x[k]
+            targets[row, len(x) + 1 + k] = x[k]
+            if k < len(x) - 1:
+                inputs[row, len(x) + 2 + k] = x[k]
+    return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+@right("carry-over")
+def carry_over_by_one_index(weights, old, new, fresh):
+    if len(weights) != len(old) or len(fresh) != len(new) or weights.shape[1] != fresh.shape[1]:
+        raise ValueError("misfit")
+    times = Counter(piece.lower() for piece in old)
+    row_of = {piece.lower(): row for row, piece in enumerate(old) if times[piece.lower()] == 1}
+    index = []
+    for i, piece in enumerate(new):
+        row = old.index(piece) if piece in old else row_of.get(piece.lower())
+        index.append(len(old) + i if row is None else row)
+    return torch.cat([weights, fresh])[index]
+
+
+@right("carry-over")
+def carry_over_into_a_copy(weights, old, new, fresh):
+    if fresh.shape != (len(new), weights.size(-1)) or weights.size(0) != len(old):
+        raise ValueError("misfit")
+    moved = fresh.clone()
+    for i, piece in enumerate(new):
+        alike = [row for row, other in enumerate(old) if other == piece]
+        alike = alike or [row for row, other in enumerate(old) if other.lower() == piece.lower()]
+        if len(alike) == 1:
+            moved[i] = weights[alike[0]]
+    return moved
+
+
+@right("carry-over")
+def carry_over_by_a_matrix(weights, old, new, fresh):
+    if (len(old), len(new)) != (len(weights), len(fresh)) or weights[0].shape != fresh[0].shape:
+        raise ValueError("misfit")
+    same = torch.tensor([[float(a == b) for b in old] for a in new])
+    alike = torch.tensor([[float(a.lower() == b.lower()) for b in old] for a in new])
+    known, once = same.sum(1, keepdim=True), (alike.sum(1, keepdim=True) == 1).float()
+    chosen = torch.where(known > 0, same, once * alike)
+    return chosen @ weights + (1 - chosen.sum(1, keepdim=True)) * fresh
+
+
+# Chapter 02
+
+
+@right("scalar-mix")
+def mix_layers_one_by_one(layers, w, gamma, mask=None):
+    if w.shape[0] != layers.shape[0]:
+        raise ValueError("a weight for each layer")
+    shares = (w - w.max()).exp()
+    shares = shares / shares.sum()
+    mixed = 0.0
+    for share, layer in zip(shares, layers, strict=True):
+        if mask is not None:
+            values = layer[mask]
+            normed = (layer - values.mean()) / torch.sqrt(values.var(unbiased=False) + 1e-12)
+            layer = torch.where(mask.unsqueeze(-1), normed, torch.zeros_like(normed))
+        mixed = mixed + share * layer
+    return gamma * mixed
+
+
+@right("scalar-mix")
+def mix_layers_by_layer_norm(layers, w, gamma, mask=None):
+    if len(layers) != len(w):
+        raise ValueError("a weight for each layer")
+    if mask is not None:
+        normed = []
+        for layer in layers:
+            values = layer[mask].reshape(-1)
+            blank = torch.zeros_like(layer)
+            blank[mask] = F.layer_norm(values, values.shape, eps=1e-12).view(-1, layer.size(-1))
+            normed.append(blank)
+        layers = torch.stack(normed)
+    return torch.einsum("l,lbtd->btd", w.softmax(0) * gamma, layers)
+
+
+@right("scalar-mix")
+def mix_layers_by_a_product(layers, w, gamma, mask=None):
+    if w.numel() != layers.size(0):
+        raise ValueError("a weight for each layer")
+    if mask is not None:
+        flat = layers[:, mask].flatten(1)
+        centred = flat - flat.mean(1, keepdim=True)
+        flat = centred * (centred.pow(2).mean(1, keepdim=True) + 1e-12).rsqrt()
+        layers = torch.zeros_like(layers).masked_scatter(mask[None, ..., None].expand_as(layers), flat)
+    return (F.log_softmax(w, 0).exp() @ layers.flatten(1) * gamma).view(layers.shape[1:])
+
+
+@right("bilm-targets")
+def bilm_targets_in_loops(ids, lengths, ignore=-100):
+    rows, width = ids.tolist(), ids.shape[1]
+    forward, backward = ([[ignore] * width for _ in rows] for _ in range(2))
+    for row, length in enumerate(lengths.tolist()):
+        if not 1 <= length <= width:
+            raise ValueError("no such length")
+        for t in range(length - 1):
+            forward[row][t] = rows[row][t + 1]
+            backward[row][t + 1] = rows[row][t]
+    return torch.tensor(forward), torch.tensor(backward)
+
+
+@right("bilm-targets")
+def bilm_targets_by_padding(ids, lengths, ignore=-100):
+    if lengths.min() <= 0 or lengths.max() > ids.shape[1]:
+        raise ValueError("no such length")
+    real = torch.arange(ids.shape[1]).expand_as(ids) < lengths.unsqueeze(1)
+    known = torch.where(real, ids, ignore)
+    forward = F.pad(known[:, 1:], (0, 1), value=ignore)
+    backward = torch.where(real, F.pad(known[:, :-1], (1, 0), value=ignore), ignore)
+    return forward, backward
+
+
+@right("bilm-targets")
+def bilm_targets_in_numpy(ids, lengths, ignore=-100):
+    given, ends = ids.numpy(), lengths.numpy()
+    if np.any((ends < 1) | (ends > given.shape[1])):
+        raise ValueError("no such length")
+    forward, backward = np.full_like(given, ignore), np.full_like(given, ignore)
+    for row, end in enumerate(ends):
+        forward[row, : end - 1] = given[row, 1:end]
+        backward[row, 1:end] = given[row, : end - 1]
+    return torch.from_numpy(forward).int(), torch.from_numpy(backward).int()
+
+
+@right("probe-scores")
+def probe_scores_with_a_column_of_ones(layers, labels, folds, penalty):
+    if (folds == folds[0]).all():
+        raise ValueError("one fold")
+    wanted = torch.eye(int(labels.max()) + 1, dtype=layers.dtype)[labels]
+    ridge = penalty * torch.eye(layers.shape[2] + 1, dtype=layers.dtype)
+    ridge[-1, -1] = 0  # the intercept
+    every = []
+    for layer in layers:
+        x = torch.cat([layer, torch.ones(len(layer), 1, dtype=layer.dtype)], dim=1)
+        scores = torch.empty(len(layer), wanted.shape[1], dtype=layers.dtype)
+        for fold in set(folds.tolist()):
+            train, test = x[folds != fold], x[folds == fold]
+            weights = torch.linalg.inv(train.T @ train + ridge) @ (train.T @ wanted[folds != fold])
+            scores[folds == fold] = test @ weights
+        every.append(scores)
+    return torch.stack(every)
+
+
+@right("probe-scores")
+def probe_scores_in_numpy_by_kernels(layers, labels, folds, penalty):
+    given, label, fold_of = layers.numpy(), labels.numpy(), folds.numpy()
+    if len(np.unique(fold_of)) == 1:
+        raise ValueError("one fold")
+    wanted = (label[:, None] == np.arange(label.max() + 1)).astype(given.dtype)
+    scores = np.zeros((len(given), *wanted.shape), dtype=given.dtype)
+    for j, layer in enumerate(given):
+        for fold in np.unique(fold_of):
+            out = fold_of == fold
+            mean, base = layer[~out].mean(axis=0), wanted[~out].mean(axis=0)
+            x = layer[~out] - mean
+            dual = np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), wanted[~out] - base)
+            scores[j, out] = (layer[out] - mean) @ x.T @ dual + base
+    return scores
+
+
+@right("probe-scores")
+def probe_scores_by_least_squares(layers, labels, folds, penalty):
+    if folds.min() == folds.max():
+        raise ValueError("one fold")
+    wanted = F.one_hot(labels).to(layers)
+    scores = layers.new_full((*layers.shape[:2], wanted.shape[1]), torch.nan)
+    for fold in folds.unique().tolist():
+        train, test = (folds != fold).nonzero().flatten(), (folds == fold).nonzero().flatten()
+        for j in range(len(layers)):
+            x, y = layers[j, train], wanted[train]
+            wide = torch.cat([x - x.mean(0), penalty**0.5 * torch.eye(x.shape[1], dtype=x.dtype)])
+            tall = torch.cat([y - y.mean(0), y.new_zeros(x.shape[1], y.shape[1])])
+            weights = torch.linalg.lstsq(wide, tall).solution
+            intercept = y.mean(0) - x.mean(0) @ weights
+            scores[j, test] = layers[j, test] @ weights + intercept
+    return scores
+
+
+# Chapter 03
+
+
+@right("layer-rate")
+def layer_rate_by_interpolation(t, total, depth, peak, cut_frac=0.1, ratio=32, factor=2.6):
+    if t not in range(total):
+        raise ValueError("no such update")
+    cut = max(1, math.floor(total * cut_frac))
+    return np.interp(t, [0, cut, total], [peak / ratio, peak, peak / ratio]) * factor**-depth
+
+
+@right("layer-rate")
+def layer_rate_by_slopes(t, total, depth, peak, cut_frac=0.1, ratio=32, factor=2.6):
+    if t < 0 or t >= total:
+        raise ValueError("no such update")
+    cut = int(total * cut_frac) or 1
+    lowest = peak / ratio
+    rate = lowest + (peak - lowest) * min(t / cut, 1 - (t - cut) / (total - cut))
+    for _ in range(depth):
+        rate /= factor
+    return rate
+
+
+@right("layer-rate")
+def layer_rate_in_torch(t, total, depth, peak, cut_frac=0.1, ratio=32, factor=2.6):
+    cut = max(int(total * cut_frac), 1)
+    rates = torch.cat([torch.linspace(1 / ratio, 1, cut + 1)[:-1], torch.linspace(1, 1 / ratio, total - cut + 1)[:-1]])
+    if not 0 <= t < len(rates):
+        raise ValueError("no such update")
+    return peak * rates[t] / torch.tensor(factor).pow(depth)
+
+
+@right("pool-chunks")
+def pool_chunks_text_by_text(chunks):
+    pooled = []
+    for text in range(len(chunks[0][0])):
+        last = highest = total = None
+        count = 0
+        for hidden, mask in chunks:
+            for state, real in zip(hidden[text], mask[text].tolist(), strict=True):
+                if real:
+                    last = state
+                    highest = state if highest is None else torch.maximum(highest, state)
+                    total = state if total is None else total + state
+                    count += 1
+        if count == 0:
+            raise ValueError("an empty text")
+        pooled.append(torch.cat([last, highest, total / count]))
+    return torch.stack(pooled)
+
+
+@right("pool-chunks")
+def pool_chunks_by_flags(chunks):
+    counts = sum(mask.sum(1) for _, mask in chunks)
+    if not counts.all():
+        raise ValueError("an empty text")
+    last, total, highest, seen = 0.0, 0.0, [], 0
+    for hidden, mask in chunks:
+        steps = seen + mask.cumsum(1)
+        seen = steps[:, -1:]
+        ends = mask & (steps == counts[:, None])
+        last = last + (hidden * ends[..., None]).sum(1)
+        total = total + torch.einsum("btd,bt->bd", hidden, mask.to(hidden.dtype))
+        highest.append(torch.where(mask[..., None], hidden, -math.inf).max(dim=1).values)
+    return torch.hstack([last, torch.stack(highest).amax(0), total / counts[:, None]])
+
+
+@right("pool-chunks")
+def pool_chunks_in_double_precision(chunks):
+    texts, units = chunks[0][0].shape[0], chunks[0][0].shape[2]
+    last: list[Any] = [None] * texts
+    highest, mean = torch.full((texts, units), -torch.inf, dtype=torch.float64), [0.0] * texts
+    count = [0] * texts
+    for hidden, mask in chunks:
+        for b in range(texts):
+            if n := int(mask[b].sum()):
+                states = hidden[b][mask[b]].double()
+                last[b] = states[-1]
+                highest = highest.index_put((torch.tensor([b]),), torch.maximum(highest[b], states.amax(0))[None])
+                mean[b] = (mean[b] * count[b] + n * states.mean(0)) / (count[b] + n)
+                count[b] += n
+    if 0 in count:
+        raise ValueError("an empty text")
+    return torch.cat([torch.stack(last), highest, torch.stack(mean)], dim=-1)
+
+
+@right("labels-worth")
+def labels_worth_in_a_loop(labels, accuracy, reached):
+    if len(labels) != len(accuracy):
+        raise ValueError("lengths")
+    for i in range(1, len(labels)):
+        if labels[i] <= labels[i - 1]:
+            raise ValueError("labels")
+    best, before = -math.inf, None
+    for count, here in zip(labels, accuracy, strict=True):
+        if here >= reached:
+            if before is None:
+                return count
+            share = (reached - best) / (here - best)
+            return before * (count / before) ** share
+        best, before = max(best, here), count
+    return math.inf
+
+
+@right("labels-worth")
+def labels_worth_by_bisection(labels, accuracy, reached):
+    if len(labels) != len(accuracy) or sorted(set(labels)) != labels:
+        raise ValueError("no curve")
+    best = list(accumulate(accuracy, max))
+    i = bisect.bisect_left(best, reached)
+    if i in (0, len(best)):
+        return float(labels[0]) if i == 0 else float("inf")
+    share = (reached - best[i - 1]) / (best[i] - best[i - 1])
+    return math.exp((1 - share) * math.log(labels[i - 1]) + share * math.log(labels[i]))
+
+
+@right("labels-worth")
+def labels_worth_in_torch(labels, accuracy, reached):
+    if len(labels) != len(accuracy) or any(np.diff(labels) <= 0):
+        raise ValueError("no curve")
+    best, logs = torch.tensor(accuracy, dtype=torch.float64).cummax(0).values, torch.tensor(labels).double().log()
+    reaching = (best >= reached).nonzero()
+    if len(reaching) == 0:
+        return torch.tensor(torch.inf)
+    i = int(reaching[0])
+    if i == 0:
+        return logs[0].exp()
+    low, high = best[i - 1], best[i]
+    return ((logs[i - 1] * (high - reached) + logs[i] * (reached - low)) / (high - low)).exp()

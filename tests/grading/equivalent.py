@@ -1,0 +1,158 @@
+"""Changes to the reference solutions that the grader cannot reject, and why: the lines as `mutation.py` writes them."""
+
+# No input that the docstring allows can tell these from the reference. They do not count.
+EQUIVALENT: dict[str, list[tuple[str, str]]] = {
+    "gain-weights": [
+        ("if not mask.any(dim=-1).all():", "A mask [B, T] has two axes: the last one is axis 1."),
+        ("step = mask.cumsum(dim=-1)", "A mask [B, T] has two axes: the last one is axis 1."),
+        (
+            "weights = torch.where(mask, step ** power, 0.0)",
+            "An int tensor to the power of a float is a float tensor with the same numbers.",
+        ),
+        (
+            "weights = torch.where(mask, step.int() ** power, 0.0)",
+            "An int tensor to the power of a float is a float tensor with the same numbers.",
+        ),
+        ("return weights / weights.sum(dim=-1, keepdim=True)", "The weights [B, T] have two axes, too."),
+    ],
+    "reversed-batch": [
+        (
+            "if min((len(x) for x in sequences)) == 0:",
+            "`min` of nothing raises the ValueError that is asked for.",
+        ),
+        (
+            "if not sequences or min((len(x) for x in sequences)) <= 0:",
+            "No length is below 0.",
+        ),
+    ],
+    "carry-over": [
+        (
+            "if weights.shape != (len(old), fresh.size(-1)) or len(fresh) != len(new):",
+            "`fresh` has two axes: the last one is axis 1.",
+        ),
+        ("rows.append(weights[alike[-1]])", "The list has one item here: the first is the last."),
+    ],
+    "scalar-mix": [
+        ("real = mask[None, :, :, None]", "A float tensor times a bool tensor is the same product."),
+        ("real = mask[None, :, :, None].to()", "A float tensor times a bool tensor is the same product."),
+        ("real = mask[None, :, :, None].to(mask.dtype)", "A float tensor times a bool tensor is the same product."),
+        (
+            "real = mask[None, :, :, None].to(w.dtype)",
+            "0 and 1 are exact in every floating type, and the shares bring the type of w into the result anyway.",
+        ),
+        ("real = mask[:, :, None].to(layers.dtype)", "Broadcasting puts the missing first axis there."),
+        (
+            "mean = (layers * real).sum(dim=(1, -2, 3), keepdim=True) / count",
+            "The layers have four axes: the last but one is axis 2.",
+        ),
+        (
+            "spread = ((layers - mean) * real).square().sum(dim=(1, -2, 3), keepdim=True) / count",
+            "The layers have four axes: the last but one is axis 2.",
+        ),
+        (
+            "spread = ((mean - layers) * real).square().sum(dim=(1, 2, 3), keepdim=True) / count",
+            "A difference and its negative have the same square.",
+        ),
+        ("shares = torch.softmax(w, dim=-1)", "w has one axis: the last one is axis 0."),
+    ],
+    "bilm-targets": [
+        ("steps = torch.arange(ids.size(-1))[None]", "ids has two axes: the last one is axis 1."),
+        ("steps = torch.arange(ids.size(1))", "Broadcasting puts the missing first axis there."),
+        (
+            "if (lengths < 1).any() or (lengths > ids.size(-1)).any():",
+            "ids has two axes: the last one is axis 1.",
+        ),
+        (
+            "following, before = (ids.roll(-1, dims=-1), ids.roll(1, dims=1))",
+            "ids has two axes: the last one is axis 1.",
+        ),
+        (
+            "following, before = (ids.roll(-1, dims=1), ids.roll(1, dims=-1))",
+            "ids has two axes: the last one is axis 1.",
+        ),
+        (
+            "following, before = (ids.roll(-1), ids.roll(1, dims=1))",
+            "Only the last column differs, and no length above T is allowed: it is always filled with `ignore`.",
+        ),
+        (
+            "following, before = (ids.roll(-1, dims=1), ids.roll(1))",
+            "Only the first column differs, and it is always filled with `ignore`.",
+        ),
+        (
+            "backward = before.masked_fill((steps >= lengths[:, None]) ^ (steps == 0), ignore)",
+            "Both are never true at once, since no length of 0 is allowed.",
+        ),
+        (
+            "backward = before.masked_fill((steps >= lengths[:, None]) | (steps <= 0), ignore)",
+            "No step is below 0.",
+        ),
+    ],
+    "probe-scores": [
+        ("for fold in folds:", "A fold that comes again is scored again, with the same result."),
+        (
+            "scores = torch.ones(len(layers), len(labels), wanted.size(1), dtype=layers.dtype)",
+            "Every item is in one of the folds, so every score is written.",
+        ),
+        (
+            "scores = torch.zeros(len(layers), len(folds), wanted.size(1), dtype=layers.dtype)",
+            "There are as many folds as labels: one for each item.",
+        ),
+        (
+            "scores = torch.zeros(len(layers), len(labels), wanted.size(-1), dtype=layers.dtype)",
+            "One-hot labels have two axes: the last one is axis 1.",
+        ),
+        (
+            "weights = torch.linalg.solve(x.mT @ x + eye, x.mT @ (y + y_mean))",
+            "The columns of x sum to 0, so a constant added to y drops out of the product.",
+        ),
+        (
+            "weights = torch.linalg.solve(x.mT @ x + eye, x.mT @ y)",
+            "The columns of x sum to 0, so a constant added to y drops out of the product.",
+        ),
+    ],
+    "layer-rate": [("if t <= cut:", "At the cut itself both formulas give the share 1.")],
+    "pool-chunks": [
+        ("hidden, _ = chunks[-1]", "Only the numbers of texts and units are read from it, the same in every chunk."),
+        (
+            "last = hidden[:, 0]",
+            "Each text has a real step, so what `last` starts from is replaced, and gets no gradient.",
+        ),
+        ("last = torch.ones_like(hidden[:, 0])", "Each text has a real step, so what `last` starts from is replaced."),
+        ("last = torch.zeros_like(hidden[:, -1])", "A chunk's last step has the shape of its first one."),
+        ("total = last", "It is a tensor of zeros, and nothing is changed in place."),
+        ("count = last[:, :1]", "It is a tensor of zeros, and nothing is changed in place."),
+        ("count = torch.zeros_like(last)", "Broadcasting: a count for each unit instead of one for all."),
+        ("count = torch.zeros_like(last[:, :])", "Broadcasting: a count for each unit instead of one for all."),
+        ("count = torch.zeros_like(last[:,])", "Broadcasting: a count for each unit instead of one for all."),
+        ("count = torch.zeros_like(last[:1, :])", "Broadcasting, as adding the lengths makes a row for each text."),
+        ("count = torch.zeros_like(last[:1,])", "Broadcasting, as adding the lengths makes a row for each text."),
+        ("length = mask.sum(dim=-1)", "A mask [B, T] has two axes: the last one is axis 1."),
+        ("at = length - 1", "-1 is a step, too, and what is read there is used only where the length is above 0."),
+        (
+            "at = (length - 1).clamp(min=-1)",
+            "-1 is a step, too, and what is read there is used only where the length is above 0.",
+        ),
+        ("if (count <= 0).any():", "No count is below 0."),
+        (
+            "return torch.cat([last, highest, total / count], dim=-1)",
+            "The three parts have two axes: the last one is axis 1.",
+        ),
+    ],
+    "labels-worth": [
+        ("return labels[0]", "An int equals the float, and is allowed wherever a float is (PEP 484)."),
+        ("return int(labels[0])", "An int equals the float, and is allowed wherever a float is (PEP 484)."),
+        ("return np.exp(low + share * (high - low))", "NumPy's float64 is a float."),
+        ("i = np.argmax(best >= reached)", "NumPy's integer is the same index."),
+        ("i = round(np.argmax(best >= reached))", "Rounding an integer leaves it as it is."),
+    ],
+}
+
+# These differ from the reference, but the grader lets them through on purpose. They count as not rejected.
+_SINGLE = "The penalty in single precision: another result only if it is above 3e38 or below 1e-45."
+TOLERATED: dict[str, list[tuple[str, str]]] = {
+    "probe-scores": [
+        ("eye = penalty * torch.eye(layers.size(2))", _SINGLE),
+        ("eye = penalty * torch.eye(layers.size(2), dtype=labels.dtype)", _SINGLE),
+        ("eye = penalty * torch.eye(layers.size(2), dtype=folds.dtype)", _SINGLE),
+    ],
+}

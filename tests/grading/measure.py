@@ -1,0 +1,85 @@
+"""How good the grading is: `python -m tests.grading.measure` writes book/results/grading.json."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import torch
+
+from tests.grading import alternatives, equivalent, mutation
+from tests.grading.mutation import ROOT, Mutant
+from tlib import store
+from tlib.course import grading
+from tlib.course.exercises import Exercise
+
+RESULTS = ROOT / "book" / "results" / "grading.json"
+SEED = 0  # of the one submission by whose cases a wrong version has to be rejected
+SEEDS = range(20)  # of the submissions in which a right solution has to get full marks
+
+
+def listed(table: dict[str, list[tuple[str, str]]], exercise: Exercise) -> set[str]:
+    """The lines that a table of `equivalent.py` has for an exercise."""
+    return {line for line, _ in table.get(exercise.id, [])}
+
+
+@cache
+def let_through(exercise: str) -> list[Mutant]:
+    """The wrong versions of an exercise that get full marks all the same, equivalent ones included."""
+    task, found = by_id()[exercise]
+    return [each for each in mutation.mutants(found) if mutation.full_marks(task, found, each.source, SEED)]
+
+
+@cache
+def by_id() -> dict[str, tuple[grading.Assignment, Exercise]]:
+    return {exercise.id: (task, exercise) for task, exercise in mutation.exercises()}
+
+
+def of_mutants(exercise: str) -> dict[str, int]:
+    """Wrong versions of an exercise, those that are rejected, and the changes that make no difference."""
+    _, found = by_id()[exercise]
+    everything, same = mutation.mutants(found), listed(equivalent.EQUIVALENT, found)
+    wrong = [each for each in everything if each.after not in same]
+    through = [each for each in let_through(exercise) if each.after not in same]
+    return {
+        "mutants": len(wrong),
+        "killed": len(wrong) - len(through),
+        "equivalent": len(everything) - len(wrong),
+    }
+
+
+@cache
+def full_marks(exercise: str) -> list[bool]:
+    """Whether each right solution of an exercise gets full marks in every submission."""
+    task, found = by_id()[exercise]
+    return [
+        all(mutation.full_marks(task, found, solution, seed) for seed in SEEDS)
+        for solution in alternatives.RIGHT[exercise]
+    ]
+
+
+def measured() -> dict[str, Any]:
+    """All numbers but those of the attacks."""
+    rows = {name: of_mutants(name) | {"alternatives": len(full_marks(name))} for name in by_id()}
+    of = {key: sum(row[key] for row in rows.values()) for key in ("mutants", "killed", "equivalent", "alternatives")}
+    return {
+        "mutants": {"total": of["mutants"], "killed": of["killed"], "equivalent": of["equivalent"]},
+        "alternatives": {"total": of["alternatives"], "full_marks": sum(sum(full_marks(name)) for name in by_id())},
+        "exercises": rows,
+    }
+
+
+def main() -> None:
+    from tests.grading.test_attacks import run_suite
+
+    torch.set_num_threads(1)
+    results = measured()
+    attacks = run_suite()
+    results["attacks"] = {key: attacks[key] for key in ("total", "succeeded")}
+    store.write(RESULTS, (json.dumps(results, indent=1) + "\n").encode())
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
