@@ -116,7 +116,7 @@ def test_card_stands_beneath_the_title_and_names_no_other_site_for_an_image(stag
     assert [cell["id"] for cell in cells] == ["title", "chapter-card"]
     card = cells[1]["source"]
     assert "1 confirmed" in card and "1 refuted" in card and "4 min 10 s" in card and "1.8 GB" in card
-    assert "<img" not in card and f"/github/{site.STAND_IN}/blob/colab/03_ulmfit.ipynb" in card
+    assert "<img" not in card and f"/github/{site.STAND_IN}/blob/colab/notebooks/03_ulmfit.ipynb" in card
 
 
 def test_repository_comes_from_the_environment(stage: Path, monkeypatch: pytest.MonkeyPatch) -> None:

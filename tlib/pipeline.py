@@ -218,11 +218,12 @@ def _stage(project: Project, chapters: list[str]) -> Path:
     results.mkdir(parents=True, exist_ok=True)
     for file in ("_config.yml", "_toc.yml"):
         shutil.copy2(project.root / file, stage / file)
-    shutil.rmtree(project.build / "colab", ignore_errors=True)
-    (project.build / "colab").mkdir()  # what the Colab buttons open
+    colab = project.build / "colab"  # published as the branch that the Colab buttons open
+    shutil.rmtree(colab, ignore_errors=True)
+    (colab / "notebooks").mkdir(parents=True)
     for chapter in chapters:
         _without_solutions(project.executed / f"{chapter}.ipynb", stage / "notebooks")
-        _without_solutions(project.notebook(chapter), project.build / "colab")
+        _without_solutions(project.notebook(chapter), colab / "notebooks")
         shutil.copy2(project.executed / f"{chapter}.json", results)
     site.generate(stage, results.parent)
     return stage

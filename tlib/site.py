@@ -82,7 +82,7 @@ def generate(stage: Path, records: Path) -> None:
     for chapter in _chapters(parts):
         notebook = stage / "notebooks" / f"{chapter.slug}.ipynb"
         if notebook.exists() and chapter.finished:
-            colab = f"https://colab.research.google.com/github/{repository}/blob/colab/{notebook.name}"
+            colab = f"https://colab.research.google.com/github/{repository}/blob/colab/notebooks/{notebook.name}"
             _insert_card(notebook, _render(stage, "card.md.j2", chapter=chapter, colab=colab))
     _add_mathjax(stage / "book" / "_static" / "mathjax")
 

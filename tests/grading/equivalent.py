@@ -22,7 +22,7 @@ EQUIVALENT: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "if not sequences or min((len(x) for x in sequences)) <= 0:",
-            "No length is below 0.",
+            "No length of a list is below 0.",
         ),
     ],
     "carry-over": [
@@ -84,7 +84,7 @@ EQUIVALENT: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "backward = before.masked_fill((steps >= lengths[:, None]) | (steps <= 0), ignore)",
-            "No step is below 0.",
+            "No step is below 0, so that means the first one.",
         ),
     ],
     "probe-scores": [
@@ -132,7 +132,7 @@ EQUIVALENT: dict[str, list[tuple[str, str]]] = {
             "at = (length - 1).clamp(min=-1)",
             "-1 is a step, too, and what is read there is used only where the length is above 0.",
         ),
-        ("if (count <= 0).any():", "No count is below 0."),
+        ("if (count <= 0).any():", "No count of steps is below 0."),
         (
             "return torch.cat([last, highest, total / count], dim=-1)",
             "The three parts have two axes: the last one is axis 1.",

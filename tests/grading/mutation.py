@@ -84,13 +84,17 @@ class Mutant:
 
 def mutants(exercise: Exercise) -> list[Mutant]:
     """All wrong versions of an exercise's solution, each text once."""
-    source = ast.unparse(ast.parse(exercise.solution.source))
+    return _mutants(exercise.id, ast.unparse(ast.parse(exercise.solution.source)))
+
+
+@cache
+def _mutants(exercise: str, source: str) -> list[Mutant]:
     found: dict[str, Mutant] = {}
     for place, node in enumerate(ast.walk(_marked(source))):
         for choice, _ in enumerate(_changes(node)):
             kind, text = _changed(source, place, choice)
             if text != source and text not in found:
-                found[text] = Mutant(exercise.id, kind, *_lines_apart(source, text), text)
+                found[text] = Mutant(exercise, kind, *_lines_apart(source, text), text)
     return list(found.values())
 
 
@@ -349,6 +353,19 @@ BY_NODE: dict[Any, Callable[[Any], Iterator[tuple[str, ast.AST]]]] = {
 # Marking them
 
 
+@dataclass(frozen=True)
+class Compiled(Exercise):
+    """An exercise whose solution is compiled once, as it is marked thousands of times."""
+
+    def reference(self) -> Callable[..., Any]:
+        return _reference(self.function, self.solution.source)
+
+
+@cache
+def _reference(name: str, source: str) -> Any:
+    return _defined(source, name)
+
+
 @cache
 def tasks() -> list[grading.Assignment]:
     """The assignments of all chapters that have one."""
@@ -362,14 +379,15 @@ def drawn(chapter: str, seed: int) -> dict[str, list[list[dict[str, Any]]]]:
 
 
 def exercises() -> list[tuple[grading.Assignment, Exercise]]:
-    return [(task, exercise) for task in tasks() for exercise in task.exercises]
+    return [(task, Compiled(**vars(exercise))) for task in tasks() for exercise in task.exercises]
 
 
 def points(task: grading.Assignment, exercise: Exercise, solution: Solution, seed: int) -> list[int]:
     """The points of each property."""
-    function, cases = _defined(solution, exercise.function), drawn(task.chapter, seed)[exercise.id]
-    properties = task.properties[exercise.id]
-    return [_points(exercise, each, own, function) for each, own in zip(properties, cases, strict=True)]
+    properties, cases = task.properties[exercise.id], drawn(task.chapter, seed)[exercise.id]
+    with _limited(SECONDS):
+        function = _defined(solution, exercise.function)
+        return [_points(exercise, each, own, function) for each, own in zip(properties, cases, strict=True)]
 
 
 def full_marks(task: grading.Assignment, exercise: Exercise, solution: Solution, seed: int) -> bool:

@@ -43,7 +43,7 @@ from tlib.course.submissions import Submission, collect
 ROOT = Path(__file__).parents[2]
 CHAPTER = "03_ulmfit"
 POINTS = {"layer-rate": 3, "pool-chunks": 5, "labels-worth": 6}
-LIMITS = Limits(cpu=3, wall=3.0)
+LIMITS = Limits(cpu=2, wall=2.5)
 FIRST_UID = 61_500  # users of our own, in case somebody grades on this machine meanwhile
 NEEDED = "these attacks need bubblewrap, or they would be real ones"
 
@@ -475,7 +475,7 @@ def harmful(out: Path) -> list[str]:
     pages = list(out.rglob("*.html"))
     found += [str(page) for page in pages if page.parent != out / "feedback" or page.name.startswith(".")]
     text = "".join(page.read_text() for page in pages)
-    return found + re.findall(r"<(?:script|img|svg|iframe)[^>]*>|\x1b|\{\{|root:x:0", text)
+    return found + re.findall(r"<(?:script|img|svg|iframe)[^>]*>|\x1b|class &#39;tlib|root:x:0", text)
 
 
 GROUPS: dict[str, Callable[[Path], Succeeded]] = {

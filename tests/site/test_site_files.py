@@ -1,12 +1,15 @@
 """The files of the built site: links, what must not be published, search, notices."""
 
+import json
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
-from built import PAGES, ROOT
+from built import PAGES, ROOT, SITE
 from playwright.sync_api import Browser
+
+from tlib.course import exercises, specs
 
 pytestmark = pytest.mark.site
 
@@ -49,6 +52,21 @@ def test_nothing_is_published_by_accident(site: Path, soups: dict[Path, Beautifu
     for page, soup in soups.items():
         assert "% generated:" not in str(soup), page
         assert str(ROOT) not in str(soup), page
+
+
+def test_no_solution_and_nothing_of_the_grader_is_published(soups: dict[Path, BeautifulSoup]) -> None:
+    """Neither on the pages nor in the notebooks that Colab opens; 20 letters of a line are no coincidence."""
+    notebooks = {path: path.read_text("utf-8") for path in (SITE.parent / "colab").rglob("*.ipynb")}
+    assert len(notebooks) == len(specs.CHAPTERS)
+    public = {page: soup.get_text() for page, soup in soups.items()} | notebooks
+    for chapter in specs.CHAPTERS:
+        tasks = exercises.of_chapter(ROOT, chapter)
+        secret = [line for exercise in tasks for line in exercises.solution_lines(exercise)]
+        secret += Path(specs.__file__).with_name(f"{specs.CHAPTERS[chapter]}.py").read_text("utf-8").splitlines()[10:]
+        told = "\n".join(exercises.stub(exercise.solution.source) for exercise in tasks)
+        for line in {line.strip() for line in secret if len(line.strip()) >= 20} - set(told.splitlines()):
+            found = [str(place) for place, text in public.items() if line in text or json.dumps(line)[1:-1] in text]
+            assert not found or line in told, f"{line!r} stands in {found}"
 
 
 def test_chapters_can_be_opened_in_colab(site: Path, soups: dict[Path, BeautifulSoup]) -> None:
