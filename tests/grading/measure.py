@@ -1,8 +1,12 @@
-"""How good the grading is: `python -m tests.grading.measure` writes book/results/grading.json."""
+"""How good the grading is: `python -m tests.grading.measure` writes book/results/grading.json.
+
+A few minutes, most of them for the attacks, which run in the real sandbox (bubblewrap).
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from functools import cache
 from typing import Any
 
@@ -71,12 +75,18 @@ def measured() -> dict[str, Any]:
 
 
 def main() -> None:
-    from tests.grading.test_attacks import run_suite
-
+    """Measure, and write; with `--without-attacks`, the numbers of the attacks stay as they are in the file."""
     torch.set_num_threads(1)
     results = measured()
-    attacks = run_suite()
-    results["attacks"] = {key: attacks[key] for key in ("total", "succeeded")}
+    if "--without-attacks" in sys.argv[1:]:
+        before = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+        attacks = before.get("attacks")
+    else:
+        from tests.grading.test_attacks import run_suite
+
+        attacks = run_suite()
+    if attacks:
+        results["attacks"] = {key: attacks[key] for key in ("total", "succeeded")}
     store.write(RESULTS, (json.dumps(results, indent=1) + "\n").encode())
     print(json.dumps(results, indent=1))
 

@@ -8,14 +8,11 @@ limit of a process covers is watched from outside, and a filter refuses the syst
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import platform
 import shutil
 import signal
 import site
-import struct
 import subprocess
 import sys
 import sysconfig
@@ -26,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlib.course import CourseError, codec
+from tlib.course import CourseError, codec, seccomp
 
 BUBBLEWRAP, WEAK = "bubblewrap", "subprocess with limits"
 FIRST_UID = 61_000  # of the unprivileged user of each worker, where the grader runs as root
@@ -79,7 +76,7 @@ class Sandbox:
         with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as refused:
             stdin.write(job)  # a file and no pipe: a worker that dies early breaks nothing here
             stdin.seek(0)
-            if self.isolation == BUBBLEWRAP and (calls := _refused_calls()):
+            if self.isolation == BUBBLEWRAP and (calls := seccomp.program()):
                 refused.write(calls)
                 refused.seek(0)
                 command[1:1] = ["--seccomp", str(refused.fileno())]
@@ -232,41 +229,6 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
-
-
-# System calls that no exercise needs: memory beyond the limits, namespaces and mounts, other processes, kernel rings
-# of keys, and the kernel's more daring parts. Their numbers for x86_64 and aarch64.
-REFUSED = {
-    "shmget": (29, 194), "msgget": (68, 186), "mq_open": (240, 180), "memfd_create": (319, 279),
-    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41),
-    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsmount": (432, 432),
-    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438),
-    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
-    "bpf": (321, 280), "userfaultfd": (323, 282), "perf_event_open": (298, 241), "io_uring_setup": (425, 425),
-}  # fmt: skip
-CLONE, CLONE3, NEW_NAMESPACES = (56, 220), 435, 0x7E02_0080  # every CLONE_NEW... flag
-MACHINES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}  # as the kernel's audit calls them
-ALLOW, STOP, REFUSE = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
-
-
-def _refused_calls() -> bytes:
-    """The filter as a program of the kernel's, for bubblewrap's --seccomp; empty on machines that are not listed."""
-    if (machine := platform.machine()) not in MACHINES:
-        return b""
-    column = list(MACHINES).index(machine)
-    load, equal, above, has, end = 0x20, 0x15, 0x35, 0x45, 0x06
-
-    def unless(kind: int, value: int, result: int) -> list[tuple[int, int, int, int]]:
-        return [(kind, 0, 1, value), (end, 0, 0, result)]
-
-    program = [(load, 0, 0, 4), (equal, 1, 0, MACHINES[machine]), (end, 0, 0, STOP), (load, 0, 0, 0)]
-    program += unless(above, 0x4000_0000, STOP)  # x86_64's second table of calls
-    for numbers in REFUSED.values():
-        program += unless(equal, numbers[column], REFUSE | errno.EPERM)
-    program += unless(equal, CLONE3, REFUSE | errno.ENOSYS)  # its flags are out of sight; the C library takes clone
-    program += [(equal, 1, 0, CLONE[column]), (end, 0, 0, ALLOW), (load, 0, 0, 16)]
-    program += [*unless(has, NEW_NAMESPACES, REFUSE | errno.EPERM), (end, 0, 0, ALLOW)]
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
 def _parse(said: bytes, exercises: int, cells: int) -> list[dict[str, Any]]:
