@@ -441,7 +441,7 @@ attempt("tcp", lambda: socket.create_connection(("1.1.1.1", 53), timeout=1))
 attempt("url", lambda: urllib.request.urlopen("http://1.1.1.1/", timeout=1))
 attempt("udp", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("8.8.8.8", 53)))
 attempt("here", lambda: socket.create_connection(("127.0.0.1", args[0]), timeout=1))
-attempt("abstract", lambda: socket.socket(socket.AF_UNIX).connect("\\0tlib-attacks"))
+attempt("abstract", lambda: socket.socket(socket.AF_UNIX).connect(f"\\0tlib-attacks-{args[0]}"))
 attempt("metadata", lambda: socket.create_connection(("169.254.169.254", 80), timeout=1))
 attempt("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))""",
     "root, namespaces and mounts": """\

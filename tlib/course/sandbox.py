@@ -97,8 +97,7 @@ class Sandbox:
         until = time.monotonic() + seconds
         while not done.wait(WATCH_SECONDS):
             if time.monotonic() > until:
-                process.kill()
-                return
+                return _end(process)
             resident = _inside(process.pid)
             total = sum(resident.values())
             for pid in sorted(resident, key=resident.get, reverse=True) if total > self.limits.memory else []:
@@ -156,6 +155,9 @@ def choose(weak: bool = False) -> Sandbox:
 def _bubblewrap(root: bool) -> list[str]:
     """The command that opens the sandbox; as root the worker changes to an unprivileged user itself."""
     command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    command += [
+        "--as-pid-1"
+    ]  # which nothing inside can kill or stop, and which inherits what an exercise leaves behind
     command += ["--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL", "--hostname", "sandbox"]
     command += (
         ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user", "--disable-userns"]
@@ -214,8 +216,8 @@ def _kill(pid: int) -> None:
 def _end(process: subprocess.Popen) -> None:
     """Kill a worker with all that it started, and wait: whoever comes next has the same user and its limits."""
     inside = set(_inside(process.pid))
-    process.kill()  # bubblewrap's death takes every process inside with it
-    for pid in inside:
+    process.kill()
+    for pid in inside:  # the first one in the sandbox takes with it whatever has come meanwhile
         _kill(pid)
     process.wait()
     until = time.monotonic() + 5

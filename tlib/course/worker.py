@@ -52,13 +52,15 @@ def _limit(settings: dict[str, Any]) -> None:
         os.setuid(settings["uid"])
     import ctypes
 
-    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: nobody reads this process's memory or opens its files
+    ctypes.CDLL(None).prctl(
+        4, 0, 0, 0, 0
+    )  # PR_SET_DUMPABLE: no other process reads this one's memory or opens its files
 
 
 def _apart(cells: list[str], exercise: dict, settings: dict, answers: int) -> tuple[str, bytes]:
     """Run an exercise in a child process: how it ended ("ok", "time", "size", "died") and its frame."""
     inlet, outlet = os.pipe()
-    child = _fork()
+    child = os.fork()
     if child == 0:
         os.close(inlet)
         os.close(answers)
@@ -71,9 +73,12 @@ def _apart(cells: list[str], exercise: dict, settings: dict, answers: int) -> tu
     os.close(outlet)
     frame, status, end = b"", "ok", time.monotonic() + settings["wall"]
     while status == "ok":
-        ready, _, _ = select.select([inlet], [], [], max(0.0, end - time.monotonic()))
+        left = end - time.monotonic()
+        ready = select.select([inlet, answers], [], [], left)[0] if left > 0 else []
         if not ready:
             status = "time"
+        elif answers in ready:  # nobody reads it any more: the grader was killed
+            status = "died"
         elif not (part := os.read(inlet, 1 << 16)):
             break
         else:
@@ -85,22 +90,13 @@ def _apart(cells: list[str], exercise: dict, settings: dict, answers: int) -> tu
         with contextlib.suppress(OSError):
             kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    if settings["alone"]:
-        with contextlib.suppress(OSError):
-            os.kill(-1, signal.SIGKILL)  # whatever the exercise left behind: every process in sight but this one
+    with contextlib.suppress(OSError):  # until there are no more: whatever the exercise left behind
+        while settings["alone"]:
+            os.kill(-1, signal.SIGKILL)
+            os.waitpid(-1, 0)
     if status == "ok" and not frame:
         status = "died"
     return status, frame if status == "ok" else b""
-
-
-def _fork() -> int:
-    """os.fork, a little later where the processes of the exercise before are not quite gone."""
-    for _ in range(100):
-        try:
-            return os.fork()
-        except BlockingIOError:
-            time.sleep(0.02)
-    return os.fork()
 
 
 def _answer(cells: list[str], exercise: dict, outlet: int) -> None:
@@ -148,7 +144,7 @@ def call(function: Any, case: dict[str, Any]) -> dict[str, Any]:
     for leaf in leaves:
         leaf.requires_grad_(with_gradient)
     try:
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         value = function(*args)
         gradients = None
         if with_gradient:
