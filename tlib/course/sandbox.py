@@ -85,19 +85,22 @@ class Sandbox:
                 start_new_session=True, cwd="/", pass_fds=[refused.fileno()],
             ) as process:  # fmt: skip
                 done = threading.Event()
-                threading.Thread(target=self._watch, args=(process, seconds, done), daemon=True).start()
+                watch = threading.Thread(target=self._watch, args=(process, seconds, done), daemon=True)
+                watch.start()
                 try:
                     return process.stdout.read(most)
                 finally:
                     done.set()
-                    _end(process)
+                    watch.join()
+                    _end(process, self.isolation)
 
     def _watch(self, process: subprocess.Popen, seconds: float, done: threading.Event) -> None:
         """Stop a worker that runs too long, and what fills more memory together than one process may, largest first."""
         until = time.monotonic() + seconds
         while not done.wait(WATCH_SECONDS):
             if time.monotonic() > until:
-                return _end(process)
+                _end(process, self.isolation)
+                return
             resident = _inside(process.pid)
             total = sum(resident.values())
             for pid in sorted(resident, key=resident.get, reverse=True) if total > self.limits.memory else []:
@@ -213,12 +216,16 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _end(process: subprocess.Popen) -> None:
+def _end(process: subprocess.Popen, isolation: str) -> None:
     """Kill a worker with all that it started, and wait: whoever comes next has the same user and its limits."""
     inside = set(_inside(process.pid))
-    process.kill()
-    for pid in inside:  # the first one in the sandbox takes with it whatever has come meanwhile
+    if isolation != BUBBLEWRAP:
+        process.kill()
+    for pid in inside:  # the first one in bubblewrap's sandbox takes with it whatever has come meanwhile
         _kill(pid)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)  # bubblewrap buries its dead, and ends
+    process.kill()
     process.wait()
     until = time.monotonic() + 5
     while inside and time.monotonic() < until:
