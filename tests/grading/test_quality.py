@@ -89,6 +89,12 @@ def test_a_stub_and_what_is_no_function_get_no_point(task: grading.Assignment, e
 
 
 @each_exercise
+def test_who_refuses_everything_gets_no_point(task: grading.Assignment, exercise: Exercise):
+    source = f"def {exercise.function}(*args, **kwargs):\n    raise ValueError"
+    assert not any(mutation.points(task, exercise, source, seed=0))
+
+
+@each_exercise
 def test_the_reference_itself_gets_full_marks(task: grading.Assignment, exercise: Exercise):
     for seed in measure.SEEDS:
         assert sum(mutation.points(task, exercise, exercise.solution.source, seed)) == exercise.points

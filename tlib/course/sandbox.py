@@ -158,15 +158,15 @@ def choose(weak: bool = False) -> Sandbox:
 def _bubblewrap(root: bool) -> list[str]:
     """The command that opens the sandbox; as root the worker changes to an unprivileged user itself."""
     command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
-    command += [
-        "--as-pid-1"
-    ]  # which nothing inside can kill or stop, and which inherits what an exercise leaves behind
+    command += ["--as-pid-1"]  # nothing inside can kill or stop it, and it inherits what an exercise leaves behind
     command += ["--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL", "--hostname", "sandbox"]
     command += (
         ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user", "--disable-userns"]
     )
     for variable, value in (("OMP_NUM_THREADS", "1"), ("HOME", "/tmp"), ("PATH", "/usr/bin:/bin")):
         command += ["--setenv", variable, value]
+    # Before what is bound: the project itself may lie in /tmp.
+    command += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(16 << 20), "--tmpfs", "/tmp"]
     command += ["--ro-bind", "/usr", "/usr"]
     for folder in ("/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives"):
         command += ["--ro-bind-try", folder, folder]
@@ -182,7 +182,6 @@ def _bubblewrap(root: bool) -> list[str]:
         command += ["--perms", "0755", "--dir", folder]
     for file in ("worker.py", "codec.py"):
         command += ["--ro-bind", str(Path(__file__).with_name(file)), f"{PLACE}/tlib/course/{file}"]
-    command += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(16 << 20), "--tmpfs", "/tmp"]
     return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
 
 

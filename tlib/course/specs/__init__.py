@@ -29,7 +29,8 @@ class Property:
     Attributes:
         name: what the student reads, such as "padding changes nothing"; it must not give the inputs away.
         points: all of them, if every case's outcome is the reference solution's; otherwise none.
-        cases: draws the cases: argument tuples of plain data (`tlib.course.codec`), tensors included.
+        cases: draws the cases: argument tuples of plain data (`tlib.course.codec`), tensors included. Where something
+            has to be refused there is a case that must not be, so that refusing everything earns nothing.
         gradient: whether the gradients of a random weighted sum of the returned tensor have to agree, too.
     """
 

@@ -36,7 +36,7 @@ def padding_anywhere(rng: np.random.Generator) -> Cases:
 def empty_rows(rng: np.random.Generator) -> Cases:
     some = _mask(rng, 4, 6)
     some[int(rng.integers(0, 4))] = False
-    return [(some, 1.0), (torch.zeros(1, 3, dtype=torch.bool), 0.0)]
+    return [(some, 1.0), (torch.zeros(1, 3, dtype=torch.bool), 0.0), *padding_anywhere(rng)[:1]]
 
 
 def _sequences(rng: np.random.Generator, lengths: list[int]) -> list[list[int]]:
@@ -64,7 +64,8 @@ def unequal_lengths(rng: np.random.Generator) -> Cases:
 
 
 def empty_sequences(rng: np.random.Generator) -> Cases:
-    return [([], *_marks(rng)), ([[]], *_marks(rng)), ([*_sequences(rng, [3, 2]), []], *_marks(rng))]
+    some = _sequences(rng, [3, 2])
+    return [([], *_marks(rng)), ([[]], *_marks(rng)), ([*some, []], *_marks(rng)), (some, *_marks(rng))]
 
 
 def _pieces(rng: np.random.Generator, count: int) -> list[str]:
@@ -109,6 +110,7 @@ def misfits(rng: np.random.Generator) -> Cases:
         (weights, old[:2], new, fresh),
         (weights, old, new, fresh[:1]),
         (weights, old, new[:1], fresh),
+        (weights, old, new, fresh),
     ]
 
 

@@ -70,7 +70,7 @@ def pool_gradients(rng: np.random.Generator) -> Cases:
 
 
 def empty_texts(rng: np.random.Generator) -> Cases:
-    return [(_chunks(rng, [3, 0, 6], [4, 2], 3),), (_chunks(rng, [0], [4], 2),)]
+    return [(_chunks(rng, [3, 0, 6], [4, 2], 3),), (_chunks(rng, [0], [4], 2),), *full_texts(rng)[:1]]
 
 
 def _curve(rng: np.random.Generator, points: int) -> tuple[list[int], list[float]]:
@@ -120,6 +120,7 @@ def bad_curves(rng: np.random.Generator) -> Cases:
         (labels[::-1], accuracy, 0.5),
         ([labels[0], labels[1], labels[1], labels[2]], accuracy, 0.1),
         ([labels[0], labels[1], labels[3], labels[2]], accuracy, accuracy[0]),
+        (labels, accuracy, accuracy[1]),
     ]
 
 
