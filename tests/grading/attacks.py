@@ -88,7 +88,7 @@ return Number()"""),
     "a list 100,000 deep": Call("value = []\nfor _ in range(100_000): value = [value]\nreturn value"),
     "a dict 100,000 deep": Call("value = {}\nfor _ in range(100_000): value = {'a': value}\nreturn value"),
     "a list that holds itself": Call("value = []\nvalue.append(value)\nreturn value"),
-    "every answer at once": Call("return [honest(*args), float('nan'), 0.0, float('inf')]", 1),
+    "every answer at once": Call("return [honest(*args), float('nan'), 0.0, float('inf')]"),
     "an error in __del__": Call("""\
 class Last:
     def __del__(self): raise SystemExit("right")
@@ -117,7 +117,7 @@ return np.zeros((3, 9), dtype=np.float32).view(Poison)"""),
     "the argument as result and result as argument": pooled("""\
 value = honest(*args)
 args[0][0][0].zero_()
-return value""", 1),
+return value"""),
     "a gradient of its own": pooled("""\
 class Fake(torch.autograd.Function):
     @staticmethod
@@ -372,19 +372,18 @@ for folder, folders, names in os.walk("/"):
 found[:] = [path for path in found if path not in ("/grader/tlib/course/worker.py", "/grader/tlib/course/codec.py")]
 found[:] = [path for path in found if not path.startswith("/etc/alternatives/")]""",
     "the working folder and known places": """\
-import os
-places = (".", "..", "~", "/root", "/home", "/work", "/work/main", "/tmp", "/var", "/etc/passwd", "/etc/shadow", "/mnt")
+import os, sys
+places = (".", "..", "~", "/root", "/home", "/tmp", "/var", "/etc/passwd", "/etc/shadow", "/mnt", "/srv", "/opt")
 for place in places + ("/var/run/docker.sock", "/run", "/proc/1/root/root", "/proc/1/cwd", "/proc/2/cwd/..", "/boot"):
     place = os.path.expanduser(place)
     try:
         found += [f"{place}/{name}" for name in os.listdir(place)] if os.path.isdir(place) else [open(place).read()]
     except OSError:
         pass
-inside = {"bin", "dev", "etc", "grader", "lib", "lib64", "proc", "root", "tmp", "usr", "sys", "home", "work"}
+inside = {"bin", "dev", "etc", "grader", "lib", "lib64", "packages", "proc", "tmp", "usr", sys.base_prefix.split("/")[1]}
 found[:] = [each for each in found if each not in {f"../{name}" for name in inside}]
 found[:] = [each for each in found if each not in {f"/proc/2/cwd/../{name}" for name in inside}]
-found[:] = [each for each in found if not each.startswith(("/root/.pyenv", "/work/main/.venv", "/work/main"))
-            or not os.path.isdir(each)]""",
+found[:] = [each for each in found if not f"{sys.base_prefix}/".startswith(f"{each}/")]  # the way to Python""",
     "variables of the environment": """\
 import os
 found += [f"{name}={value}" for name, value in os.environ.items() if name not in

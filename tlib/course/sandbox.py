@@ -112,7 +112,7 @@ class Sandbox:
         root = os.geteuid() == 0
         limits = self.limits
         settings = {
-            "site": _site_packages(),
+            "site": list(_packages().values() if self.isolation == BUBBLEWRAP else _packages()),
             "alone": self.isolation == BUBBLEWRAP,
             "uid": FIRST_UID + slot if root else None,
             "cpu": limits.cpu,
@@ -170,25 +170,33 @@ def _bubblewrap(root: bool) -> list[str]:
     command += ["--ro-bind", "/usr", "/usr"]
     for folder in ("/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives"):
         command += ["--ro-bind-try", folder, folder]
-    for folder in dict.fromkeys((sys.base_prefix, *_site_packages())):
-        if not Path(folder).is_relative_to("/usr") and Path(folder).is_dir():
-            for parent in reversed(Path(folder).parents[:-1]):
-                command += ["--perms", "0755", "--dir", str(parent)]
-            command += ["--ro-bind", folder, folder]
-    for folder in _site_packages():
-        if (own := Path(folder) / "tlib").is_dir():  # this library, with what it knows of the exercises
-            command += ["--tmpfs", str(own)]
-    for folder in (PLACE, f"{PLACE}/tlib", f"{PLACE}/tlib/course"):
+    if not Path(sys.base_prefix).is_relative_to("/usr"):
+        for parent in reversed(Path(sys.base_prefix).parents[:-1]):
+            command += ["--perms", "0755", "--dir", str(parent)]
+        command += ["--ro-bind", sys.base_prefix, sys.base_prefix]
+    for folder in ("/packages", PLACE, f"{PLACE}/tlib", f"{PLACE}/tlib/course"):
         command += ["--perms", "0755", "--dir", folder]
+    for folder, inside in _packages().items():
+        command += ["--ro-bind", folder, inside]
+        if (Path(folder) / "tlib").is_dir():  # this library, with what it knows of the exercises
+            command += ["--tmpfs", f"{inside}/tlib"]
     for file in ("worker.py", "codec.py"):
         command += ["--ro-bind", str(Path(__file__).with_name(file)), f"{PLACE}/tlib/course/{file}"]
     return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
 
 
-def _site_packages() -> list[str]:
-    """The folders of installed packages, without those of the user."""
+def _packages() -> dict[str, str]:
+    """The folders of installed packages, without those of the user, and where each is inside.
+
+    Packages of an environment get a place that does not tell where the project lies.
+    """
     paths = sysconfig.get_paths()
-    return list(dict.fromkeys([paths["purelib"], paths["platlib"], *site.getsitepackages()]))
+    folders = dict.fromkeys([paths["purelib"], paths["platlib"], *site.getsitepackages()])
+    return {
+        folder: folder if Path(folder).is_relative_to(sys.base_prefix) else f"/packages/{number}"
+        for number, folder in enumerate(folders)
+        if Path(folder).is_dir()
+    }
 
 
 def _inside(root: int) -> dict[int, int]:
