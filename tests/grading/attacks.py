@@ -380,7 +380,8 @@ for place in places + ("/var/run/docker.sock", "/run", "/proc/1/root/root", "/pr
         found += [f"{place}/{name}" for name in os.listdir(place)] if os.path.isdir(place) else [open(place).read()]
     except OSError:
         pass
-inside = {"bin", "dev", "etc", "grader", "lib", "lib64", "packages", "proc", "tmp", "usr", sys.base_prefix.split("/")[1]}
+inside = {"bin", "dev", "etc", "grader", "lib", "lib64", "packages", "proc", "tmp", "usr"}
+inside.add(sys.base_prefix.split("/")[1])
 found[:] = [each for each in found if each not in {f"../{name}" for name in inside}]
 found[:] = [each for each in found if each not in {f"/proc/2/cwd/../{name}" for name in inside}]
 found[:] = [each for each in found if not f"{sys.base_prefix}/".startswith(f"{each}/")]  # the way to Python""",
