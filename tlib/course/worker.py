@@ -189,7 +189,3 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, dict):
         return list(left) == list(right) and all(same(left[key], right[key]) for key in left)
     return left == right
-
-
-if __name__ == "__main__":
-    main()
