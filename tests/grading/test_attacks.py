@@ -31,27 +31,20 @@ from unittest import mock
 
 import nbformat
 import pytest
-from nbformat import v4
 
 from tests.grading import attacks
 from tests.grading.attacks import CALLS, CELLS, PROBES, SENTINEL
+from tests.grading.classroom import CHAPTER, ROOT, notebook, solution, task
 from tlib.course import CourseError, assignment, grading, sandbox, seccomp, submissions, worker
 from tlib.course.exercises import SETUP, stub
 from tlib.course.grading import grade, grade_one
 from tlib.course.sandbox import BUBBLEWRAP, WEAK, Limits, Sandbox
 from tlib.course.submissions import Submission, collect
 
-ROOT = Path(__file__).parents[2]
-CHAPTER = "03_ulmfit"
 POINTS = {"layer-rate": 3, "pool-chunks": 5, "labels-worth": 6}
 LIMITS = Limits(cpu=2, wall=2.5)
 FIRST_UID = 61_500 + os.getpid() % 30 * 100  # users of our own: somebody else may grade on this machine meanwhile
 NEEDED = "these attacks need bubblewrap, or they would be real ones"
-
-
-@cache
-def task() -> grading.Assignment:
-    return grading.assignment(ROOT, CHAPTER)
 
 
 @cache
@@ -63,28 +56,13 @@ def box() -> Sandbox:
         pytest.fail(f"{NEEDED}: {error}")
 
 
-def solution(exercise: str) -> str:
-    return next(each.solution.source for each in task().exercises if each.id == exercise)
-
-
-def notebook(functions: dict[str, str] | None = None, first: str = "") -> bytes:
-    """A student's notebook: the solutions but for `functions`, and a cell that runs before them."""
-    book = assignment.notebook(task())
-    for cell in book.cells:
-        if (exercise := cell.metadata.get("nbgrader", {}).get("grade_id")) in (functions or {}):
-            cell.source = functions[exercise]
-    if first:
-        book.cells.insert(1, v4.new_code_cell(first, id="first"))
-    return nbformat.writes(book).encode()
-
-
 def honest(number: int = 0) -> bytes:
     """All solutions; the number makes it a file of its own."""
-    return notebook(first=f"student = {number}")
+    return notebook(extra=f"student = {number}", place=1)
 
 
 def stubs(first: str = "") -> bytes:
-    return notebook({exercise: stub(solution(exercise)) for exercise in POINTS}, first)
+    return notebook({exercise: stub(solution(exercise)) for exercise in POINTS}, first, place=1)
 
 
 def calling(name: str, exercise: str) -> str:

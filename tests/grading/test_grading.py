@@ -16,30 +16,26 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import nbformat
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from nbformat import v4
 
-from tlib.course import CourseError, assignment, codec, grading, sandbox, worker
+from tests.grading.classroom import CHAPTER, notebook, solution, task
+from tlib.course import CourseError, codec, grading, sandbox, worker
 from tlib.course.comparison import WHY, compare
 from tlib.course.exercises import stub
 from tlib.course.grading import EARLIER, grade, grade_one, judge
 from tlib.course.sandbox import Sandbox
 from tlib.course.submissions import Submission
 
-ROOT = Path(__file__).parents[2]
-CHAPTER = "03_ulmfit"
 EXERCISES = ["layer-rate", "pool-chunks", "labels-worth"]
 NOON = "2026-03-01T12:00:00"
 MORNING, EVENING = (2026, 3, 1, 8, 0, 0), (2026, 3, 1, 20, 0, 0)
@@ -48,28 +44,8 @@ HELPERS = (
 )
 
 
-@cache
-def task() -> grading.Assignment:
-    return grading.assignment(ROOT, CHAPTER)
-
-
-def solution(exercise: str) -> str:
-    return next(each.solution.source for each in task().exercises if each.id == exercise)
-
-
 def stubbed(*exercises: str) -> dict[str, str]:
     return {exercise: stub(solution(exercise)) for exercise in exercises}
-
-
-def handed_in(changed: dict[str, str] | None = None, extra: str = "") -> bytes:
-    """A student's notebook: the solutions, but for the `changed` ones, and an `extra` cell above them."""
-    book = assignment.notebook(task())
-    for cell in book.cells:
-        if (exercise := cell.metadata.get("nbgrader", {}).get("grade_id")) in (changed or {}):
-            cell.source = changed[exercise]
-    if extra:
-        book.cells.insert(2, v4.new_code_cell(extra, id="extra"))
-    return nbformat.writes(book).encode()
 
 
 def edited(exercise: str, *changes: tuple[str, str]) -> dict[str, str]:
@@ -81,17 +57,17 @@ def edited(exercise: str, *changes: tuple[str, str]) -> dict[str, str]:
     return {exercise: source}
 
 
-PERFECT = handed_in()
-STUBS = handed_in(stubbed(*EXERCISES))
-ONE_RIGHT = handed_in(stubbed("layer-rate", "labels-worth"))
-FAILS_AT_IMPORT = handed_in({"pool-chunks": f"import no_such_package\n\n{solution('pool-chunks')}"})
-MISSING = handed_in(
+PERFECT = notebook()
+STUBS = notebook(stubbed(*EXERCISES))
+ONE_RIGHT = notebook(stubbed("layer-rate", "labels-worth"))
+FAILS_AT_IMPORT = notebook({"pool-chunks": f"import no_such_package\n\n{solution('pool-chunks')}"})
+MISSING = notebook(
     edited("layer-rate", ("def layer_rate(", "def rate_of_layer("))
     | {"labels-worth": "def labels_worth(*args):\n    print(args)\n    raise RuntimeError(f'called with {args}')"}
 )
 BRANCHES = "if t < cut:\n        share = t / cut\n    else:\n        share = (total - t) / (total - cut)"
-HELPED = handed_in(edited("layer-rate", (BRANCHES, "share = share_of(t, cut, total)")), extra=HELPERS)
-PARTIAL = handed_in(
+HELPED = notebook(edited("layer-rate", (BRANCHES, "share = share_of(t, cut, total)")), extra=HELPERS)
+PARTIAL = notebook(
     edited("pool-chunks", ("total / count]", "(total / count).detach()]"))
     | edited("labels-worth", ("np.maximum.accumulate(accuracy)", "np.array(accuracy)"))
 )
