@@ -421,3 +421,129 @@ def labels_worth_in_torch(labels, accuracy, reached):
         return logs[0].exp()
     low, high = best[i - 1], best[i]
     return ((logs[i - 1] * (high - reached) + logs[i] * (reached - low)) / (high - low)).exp()
+
+
+# Chapter 04
+
+
+@right("packed-attention")
+def packed_attention_in_loops(documents, causal):
+    visible, positions = [], []
+    for row in documents.tolist():
+        texts = [number for number in row if number]
+        if row[: len(texts)] != texts:
+            raise ValueError
+        visible.append(
+            [[i == j or (0 != a == b and not (causal and j > i)) for j, b in enumerate(row)] for i, a in enumerate(row)]
+        )
+        positions.append([i - row.index(a) if a else 0 for i, a in enumerate(row)])
+    return torch.tensor(visible)[:, None], torch.tensor(positions)
+
+
+@right("packed-attention")
+def packed_attention_in_numpy(documents, causal):
+    ids = documents.numpy()
+    width = ids.shape[1]
+    lengths = (ids > 0).sum(axis=1)
+    if any(row[:length].min(initial=1) == 0 for row, length in zip(ids, lengths, strict=True)):
+        raise RefusedError("padding in the middle")
+    same = (ids[:, :, None] == ids[:, None]) & (ids > 0)[:, None]
+    visible = (np.tril(same) if causal else same) | np.eye(width, dtype=bool)
+    positions = np.tril(same, -1).sum(axis=2)
+    return torch.from_numpy(visible[:, None]), torch.from_numpy(positions)
+
+
+@right("packed-attention")
+def packed_attention_by_numbering_the_padding(documents, causal):
+    steps = torch.arange(documents.shape[1]).expand_as(documents)
+    padding = documents == 0
+    if (padding.cummax(dim=1).values != padding).any():
+        raise ValueError("padding")
+    owner = torch.where(padding, -1 - steps, documents)
+    visible = owner[:, None, :, None] == owner[:, None, None, :]
+    if causal:
+        visible = visible.tril()
+    first = (owner[:, :, None] == owner[:, None, :]).int().argmax(dim=2)
+    return visible, steps - first
+
+
+@right("best-span")
+def best_span_in_loops(start, end, context, max_length, threshold):
+    pieces = context.nonzero().flatten().tolist()
+    if max_length < 1 or not pieces:
+        raise ValueError
+    best, found = -math.inf, None
+    for i in pieces:
+        for j in range(i, min(i + max_length, pieces[-1] + 1)):
+            if (score := float(start[i] + end[j])) > best:
+                best, found = score, (i, j)
+    return found if best > float(start[0] + end[0]) + threshold else None
+
+
+@right("best-span")
+def best_span_in_numpy(start, end, context, max_length, threshold):
+    if max_length < 1 or not context.any():
+        raise RefusedError("nothing can be an answer")
+    offset = int(context.int().argmax())
+    s, e = start[context].double().numpy(), end[context].double().numpy()
+    band = np.tril(np.triu(np.ones((len(s), len(s)), dtype=bool)), max_length - 1)
+    table = np.where(band, s[:, None] + e[None], -np.inf)
+    i, j = np.unravel_index(table.argmax(), table.shape)
+    if table[i, j] - float(start[0]) - float(end[0]) <= threshold:
+        return None
+    return int(i) + offset, int(j) + offset
+
+
+@right("best-span")
+def best_span_by_the_best_end_of_each_start(start, end, context, max_length, threshold):
+    if max_length < 1:
+        raise ValueError("no piece allowed")
+    ends = torch.where(context, end, -math.inf)
+    spans = []
+    for i in torch.where(context)[0].tolist():
+        reach = ends[i : i + max_length]
+        spans.append((float(start[i]) + float(reach.max()), -i, -(i + int(reach.argmax()))))
+    score, i, j = max(spans)  # raises ValueError where there is no paragraph
+    return (-i, -j) if score > float(start[0]) + float(end[0]) + threshold else None
+
+
+@right("whole-word-masking")
+def mask_whole_words_in_lists(ids, words, lots, fate, others, mask_id, rate=0.15, hide=0.8, swap=0.1, ignore=-100):
+    if rate <= 0 or rate >= 1:
+        raise ValueError
+    corrupted, labels = ids.tolist(), [[ignore] * len(row) for row in ids]
+    for b, owners in enumerate(words.tolist()):
+        budget = max(1, round(rate * sum(word >= 0 for word in owners)))
+        for word in sorted({word for word in owners if word >= 0}, key=lots[b].tolist().__getitem__):
+            places = [t for t, owner in enumerate(owners) if owner == word]
+            if len(places) > budget:
+                continue
+            budget -= len(places)
+            for t in places:
+                labels[b][t] = int(ids[b, t])
+                if fate[b, t] < hide:
+                    corrupted[b][t] = mask_id
+                elif fate[b, t] < hide + swap:
+                    corrupted[b][t] = int(others[b, t])
+    return torch.tensor(corrupted), torch.tensor(labels)
+
+
+@right("whole-word-masking")
+def mask_whole_words_by_counting_pieces_first(
+    ids, words, lots, fate, others, mask_id, rate=0.15, hide=0.8, swap=0.1, ignore=-100
+):
+    if not 0 < rate < 1:
+        raise RefusedError(rate)
+    chosen = torch.zeros_like(ids, dtype=torch.bool)
+    for b in range(len(ids)):
+        inside = words[b] >= 0
+        sizes = torch.bincount(words[b][inside], minlength=lots.shape[1])
+        left = max(1, round(rate * inside.sum().item()))
+        for word in np.argsort(lots[b].numpy()):
+            if 0 < sizes[word] <= left:
+                left -= int(sizes[word])
+                chosen[b] |= words[b] == int(word)
+    labels = torch.where(chosen, ids, ignore)
+    fates = torch.bucketize(fate.double(), torch.tensor([hide, hide + swap], dtype=torch.float64), right=True)
+    outcome = torch.stack([torch.full_like(ids, mask_id), others, ids])
+    return torch.where(chosen, outcome.gather(0, fates[None])[0], ids), labels

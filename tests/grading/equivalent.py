@@ -145,6 +145,54 @@ EQUIVALENT: dict[str, list[tuple[str, str]]] = {
         ("i = np.argmax(best >= reached)", "NumPy's integer is the same index."),
         ("i = round(np.argmax(best >= reached))", "Rounding an integer leaves it as it is."),
     ],
+    "packed-attention": [
+        (
+            "steps, real = (torch.arange(documents.size(-1)), documents != 0)",
+            "documents has two axes: the last one is axis 1.",
+        ),
+        ("steps, real = (torch.arange(documents.size(1)), documents > 0)", "Texts are numbered from 1."),
+        ("changes = F.pad(documents.diff() != 0, (1, 0))", "documents has two axes: the last one is axis 1."),
+        ("changes = F.pad(documents.diff(dim=-1) != 0, (1, 0))", "documents has two axes: the last one is axis 1."),
+        ("begin = (steps * changes).cummax(dim=-1).values", "documents has two axes: the last one is axis 1."),
+        (
+            "visible = together & real.unsqueeze(2) | (steps.unsqueeze(1) == steps)",
+            "Two positions with one number are both real or both padding.",
+        ),
+        (
+            "visible = together & real.unsqueeze(-1) | (steps.unsqueeze(1) == steps)",
+            "Two positions with one number are both real or both padding.",
+        ),
+        (
+            "visible = together & real.unsqueeze(1) | (steps.unsqueeze(-1) == steps)",
+            "steps has one axis: a new last one is axis 1.",
+        ),
+        ("visible &= steps.unsqueeze(-1) >= steps", "steps has one axis: a new last one is axis 1."),
+    ],
+    "best-span": [
+        ("steps = torch.arange(len(end))", "start, end and context have one length."),
+        ("steps = torch.arange(len(context))", "start, end and context have one length."),
+        ("i, j = divmod(sums.argmax().item(), len(end))", "start, end and context have one length."),
+        ("i, j = divmod(sums.argmax().item(), len(context))", "start, end and context have one length."),
+        ("beyond = steps - steps.unsqueeze(-1)", "steps has one axis: a new last one is axis 1."),
+        (
+            "allowed = (beyond >= 0) & (beyond < max_length) & context & context.unsqueeze(-1)",
+            "context has one axis: a new last one is axis 1.",
+        ),
+        (
+            "sums = (start.unsqueeze(-1) + end).masked_fill(~allowed, -torch.inf)",
+            "start has one axis: a new last one is axis 1.",
+        ),
+    ],
+    "whole-word-masking": [
+        ("labels = torch.full_like(words, ignore)", "ids, words and others have one shape and are all ints."),
+        ("labels = torch.full_like(others, ignore)", "ids, words and others have one shape and are all ints."),
+        ("for row, order in enumerate(lots.argsort(dim=1)):", "A tensor of one number compares as the number does."),
+        ("for row, order in enumerate(lots.argsort().tolist()):", "lots has two axes, and the last is the default."),
+        ("for row, order in enumerate(lots.argsort(dim=-1).tolist()):", "lots has two axes: the last one is axis 1."),
+        ("left -= own.sum()", "A tensor of one number compares as the number does."),
+        ("left -= float(own.sum())", "Counts of pieces are exact as floats."),
+        ("left = max(1, round(rate * float((words[row] >= 0).sum())))", "Counts of pieces are exact as floats."),
+    ],
 }
 
 # These differ from the reference, but the grader lets them through on purpose. They count as not rejected.

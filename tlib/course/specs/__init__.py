@@ -19,6 +19,7 @@ CHAPTERS = {
     "01_semi-supervised-sequence-learning": "chapter_01",
     "02_elmo": "chapter_02",
     "03_ulmfit": "chapter_03",
+    "04_bert": "chapter_04",
 }
 
 
