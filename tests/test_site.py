@@ -1,5 +1,6 @@
 """What `tlib.site` makes of records: the generated places of the staged book, and the README's table."""
 
+import csv
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ from tlib.data import sources
 
 ROOT = Path(__file__).parents[1]
 PAPERS = ROOT / "book" / "papers.yml"
+RECORD = Path("book/results/laptop/03_ulmfit.json")
 
 
 def claim(id: str = "low-shot", **changes: Any) -> dict[str, Any]:
@@ -91,6 +93,38 @@ def test_results_page_shows_every_claim_with_its_numbers(stage: Path) -> None:
     assert "<dt>parameters</dt>" in page and "<dt>curve</dt>" not in page
 
 
+def test_records_can_be_downloaded_whole_and_as_a_table(stage: Path) -> None:
+    generate(stage)
+    folder = stage / "book" / "_static" / "records"
+    whole = json.loads((folder / "records.json").read_text(encoding="utf-8"))
+    assert whole == {"03_ulmfit": {"laptop": json.loads((stage / RECORD).read_text(encoding="utf-8"))}}
+    with (folder / "claims.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["chapter"], row["id"], row["verdict"]) for row in rows] == [
+        ("03_ulmfit", "low-shot", "confirmed"),
+        ("03_ulmfit", "two-ways", "refuted"),
+    ]
+    assert [float(rows[0][key]) for key in ("effect", "low", "high", "seeds")] == [0.031, 0.012, 0.05, 5]
+    assert rows[0]["statement"] == claim()["statement"]
+
+
+def test_a_book_without_records_has_an_empty_table(stage: Path) -> None:
+    (stage / RECORD).unlink()
+    generate(stage)
+    folder = stage / "book" / "_static" / "records"
+    assert json.loads((folder / "records.json").read_text(encoding="utf-8")) == {}
+    assert (folder / "claims.csv").read_text(encoding="utf-8") == "chapter\n"
+
+
+def test_reading_time_counts_prose_and_no_code(tmp_path: Path) -> None:
+    cells = [{"cell_type": "markdown", "source": ["word " * 500, "word " * 300]}]
+    cells += [{"cell_type": "code", "source": "word " * 9000}]
+    (tmp_path / "one.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    assert site.reading_minutes(tmp_path / "one.ipynb") == 4
+    (tmp_path / "none.ipynb").write_text(json.dumps({"cells": []}), encoding="utf-8")
+    assert site.reading_minutes(tmp_path / "none.ipynb") == 1
+
+
 def test_text_of_a_record_cannot_become_markup(stage: Path) -> None:
     generate(stage)
     for page in ("index.md", "results.md"):
@@ -116,6 +150,7 @@ def test_card_stands_beneath_the_title_and_names_no_other_site_for_an_image(stag
     assert [cell["id"] for cell in cells] == ["title", "chapter-card"]
     card = cells[1]["source"]
     assert "1 confirmed" in card and "1 refuted" in card and "4 min 10 s" in card and "1.8 GB" in card
+    assert "1 minutes" not in card and "@incollection{recreated03," in card and "chapter   = {3}," in card
     assert "<img" not in card and f"/github/{site.STAND_IN}/blob/colab/notebooks/03_ulmfit.ipynb" in card
 
 

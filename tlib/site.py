@@ -4,6 +4,7 @@
 the markup in `book/_fragments/*.j2`; this module only reads records and works out what the two need to show.
 """
 
+import csv
 import json
 import os
 import re
@@ -66,24 +67,29 @@ class Part:
 def generate(stage: Path, records: Path) -> None:
     """Write everything generated into the staging copy `stage`, from the records in `records/<profile>/<chapter>.json`.
 
-    Fills the marked places of the front page, the results page and the instructors' page, puts a card beneath the title
-    of every chapter, sets the repository's address (`GITHUB_REPOSITORY`, if set) and adds MathJax, so that pages load
-    nothing from elsewhere.
+    Fills the marked places of the front page, the results page and the instructors' page, writes the records as files
+    to download, puts a card beneath the title of every chapter, sets the repository's address (`GITHUB_REPOSITORY`, if
+    set) and adds MathJax, so that pages load nothing from elsewhere.
 
     Raises:
         SiteError: a record without a paper, a page without its marked place, a malformed `GITHUB_REPOSITORY`.
     """
+    import yaml
+
     parts = load_parts(stage / "book" / "papers.yml", records)
     repository = _set_repository(stage)
     for name, page in (("claims", "index.md"), ("papers", "index.md"), ("results", "results.md")):
         _fill(stage / "book" / page, name, _render(stage, f"{name}.md.j2", parts=parts))
+    _write_downloads(parts, stage / "book" / "_static" / "records")
     grading = json.loads((records / "grading.json").read_text(encoding="utf-8"))
     _fill(stage / "book/how-to/instructors.md", "grading", _render(stage, "grading.md.j2", grading=grading))
+    year = yaml.safe_load((stage / "_config.yml").read_text(encoding="utf-8"))["copyright"]
     for chapter in _chapters(parts):
         notebook = stage / "notebooks" / f"{chapter.slug}.ipynb"
         if notebook.exists() and chapter.finished:
             colab = f"https://colab.research.google.com/github/{repository}/blob/colab/notebooks/{notebook.name}"
-            _insert_card(notebook, _render(stage, "card.md.j2", chapter=chapter, colab=colab))
+            card = {"chapter": chapter, "colab": colab, "minutes": reading_minutes(notebook), "year": year}
+            _insert_card(notebook, _render(stage, "card.md.j2", **card, address=f"https://github.com/{repository}"))
     _add_mathjax(stage / "book" / "_static" / "mathjax")
 
 
@@ -142,6 +148,40 @@ def plot(claim: dict[str, Any]) -> dict[str, Any]:
         "claim": [x(value) for value in (*claim["interval"], claim["effect"])],
         "control": [x(value) for value in (*control["interval"], control["effect"])],
     }
+
+
+def reading_minutes(notebook: Path) -> int:
+    """How long a chapter's prose takes to read, at 200 words a minute; code and its outputs are not counted."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    prose = " ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return max(1, round(len(prose.split()) / 200))
+
+
+def claim_rows(parts: list[Part]) -> list[dict[str, Any]]:
+    """Every claim of every record as one flat row, for the table to download; effects are in the metric's own unit."""
+    rows = []
+    for chapter in _chapters(parts):
+        for profile, record in chapter.records.items():
+            run = {"chapter": chapter.slug, "profile": profile, "device": record["device"]}
+            for claim in record["claims"]:
+                facts = {key: claim.get(key) for key in ("id", "statement", "metric", "kind", "margin", "effect")}
+                low, high = claim["interval"]
+                facts |= {"low": low, "high": high} | {key: claim.get(key) for key in ("verdict", "expected", "seeds")}
+                facts |= {"items": claim.get("items"), "paper": claim["paper"], "reported": claim["reported"]}
+                rows.append(run | facts)
+    return rows
+
+
+def _write_downloads(parts: list[Part], folder: Path) -> None:
+    """The records for readers who count for themselves: `records.json`, whole, and `claims.csv`, a flat table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = {chapter.slug: chapter.records for chapter in _chapters(parts) if chapter.finished}
+    (folder / "records.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    rows = claim_rows(parts)
+    with (folder / "claims.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["chapter"], lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
 
 
 def duration(seconds: float) -> str:

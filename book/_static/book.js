@@ -13,3 +13,36 @@ const reachScrollingBoxes = () =>
   });
 window.addEventListener("load", reachScrollingBoxes);
 window.addEventListener("resize", reachScrollingBoxes);
+
+// Results page: show the claims of one verdict, chapter or profile. Without this script all of them are shown.
+document.addEventListener("DOMContentLoaded", () => {
+  const claims = [...document.querySelectorAll(".claim[data-verdict]")];
+  if (!claims.length) return;
+  const form = document.createElement("form");
+  form.className = "claim-filter";
+  form.setAttribute("aria-label", "Filter the claims");
+  const choices = ["verdict", "chapter", "profile"].map((facet) => {
+    const label = form.appendChild(document.createElement("label"));
+    label.textContent = facet[0].toUpperCase() + facet.slice(1);
+    const select = label.appendChild(document.createElement("select"));
+    select.name = facet;
+    select.add(new Option("all", ""));
+    [...new Set(claims.map((claim) => claim.dataset[facet]))].sort().forEach((value) => select.add(new Option(value)));
+    return select;
+  });
+  const count = form.appendChild(document.createElement("output"));
+  const show = () => {
+    const shown = claims.filter((claim) => {
+      claim.hidden = choices.some(({ name, value }) => value && claim.dataset[name] !== value);
+      return !claim.hidden;
+    });
+    new Set(claims.map((claim) => claim.closest("section"))).forEach((section) => {
+      section.hidden = !shown.some((claim) => section.contains(claim));
+    });
+    count.textContent = `${shown.length} of ${claims.length} claims`;
+  };
+  form.addEventListener("change", show);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  claims[0].closest("section").before(form);
+  show();
+});

@@ -1,5 +1,6 @@
 """The files of the built site: links, what must not be published, search, notices."""
 
+import csv
 import json
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -58,7 +59,7 @@ def test_nothing_is_published_by_accident(site: Path, soups: dict[Path, Beautifu
 def test_no_solution_and_nothing_of_the_grader_is_published(soups: dict[Path, BeautifulSoup]) -> None:
     """Neither on the pages nor in the notebooks that Colab opens; 20 letters of a line are no coincidence."""
     notebooks = {path: path.read_text("utf-8") for path in (SITE.parent / "colab").rglob("*.ipynb")}
-    assert len(notebooks) == len(specs.CHAPTERS)
+    assert {path.stem for path in notebooks} == {page.stem for page in soups if page.parent.name == "notebooks"}
     public = {page: soup.get_text() for page, soup in soups.items()} | notebooks
     for chapter in specs.CHAPTERS:
         tasks = exercises.of_chapter(ROOT, chapter)
@@ -77,6 +78,39 @@ def test_chapters_can_be_opened_in_colab(site: Path, soups: dict[Path, Beautiful
         if page.parent == site / "notebooks":
             links = [a["href"] for a in soup.find_all("a", href=True) if "colab.research.google.com" in a["href"]]
             assert len(links) >= 2 and all(link.endswith(f"/notebooks/{page.stem}.ipynb") for link in links), page
+
+
+def test_claims_can_be_filtered(server: str, browser: Browser) -> None:
+    """By verdict, chapter and profile; sections without a claim go too, and "all" brings everything back."""
+    page = browser.new_page()
+    page.goto(f"{server}/book/results.html")
+    everything = page.locator(".claim:visible").count()
+    sections = page.locator("section:has(> .claim):visible").count()
+    for facet, value in (("verdict", "inconclusive"), ("chapter", "03 ULMFiT"), ("profile", "laptop")):
+        page.select_option(f".claim-filter select[name={facet}]", value)
+        shown = page.locator(".claim:visible").evaluate_all("(nodes, facet) => nodes.map(n => n.dataset[facet])", facet)
+        assert shown and set(shown) == {value}
+        assert page.locator(".claim-filter output").text_content() == f"{len(shown)} of {everything} claims"
+        if facet == "chapter":
+            assert page.locator("section:has(> .claim):visible").count() == 1 < sections
+    for facet in ("verdict", "chapter", "profile"):
+        page.select_option(f".claim-filter select[name={facet}]", "")
+    assert page.locator(".claim:visible").count() == everything > len(shown)
+    page.close()
+
+
+def test_records_can_be_downloaded(site: Path, soups: dict[Path, BeautifulSoup]) -> None:
+    """The results page leads to files that hold the claims it shows."""
+    page = site / "book" / "results.html"
+    links = [page.parent / a["href"] for a in soups[page].find_all("a", href=True) if "_downloads" in a["href"]]
+    files = {link.name: link.resolve().read_text("utf-8") for link in links}
+    assert set(files) == {"records.json", "claims.csv"}
+    claims = [
+        c["id"] for runs in json.loads(files["records.json"]).values() for r in runs.values() for c in r["claims"]
+    ]
+    assert (
+        len(claims) == len(soups[page].select(".claim")) == len(list(csv.DictReader(files["claims.csv"].splitlines())))
+    )
 
 
 def test_search_finds_a_word(server: str, browser: Browser) -> None:
