@@ -193,6 +193,20 @@ def test_duration(seconds: float, text: str) -> None:
     assert site.duration(seconds) == text
 
 
+def test_the_map_has_every_paper_once_and_leads_from_older_to_newer_papers() -> None:
+    parts = site.load_parts(PAPERS, ROOT / "book" / "results")
+    chapters = {chapter.number: chapter for part in parts for chapter in part.chapters}
+    drawn = site.field_map(parts)
+    places = [(x, y) for _, x, y in drawn["boxes"]]
+    assert [chapter.number for chapter, _, _ in drawn["boxes"]] == sorted(chapters)
+    assert len(set(places)) == 20, "no box covers another"
+    width, height = drawn["box"]
+    assert all(0 <= x <= drawn["width"] - width and 0 <= y <= drawn["height"] - height for x, y in places)
+    assert len(drawn["lines"]) == sum(len(chapter.builds_on) for chapter in chapters.values()) > 19
+    for chapter in chapters.values():
+        assert all(chapters[older].year <= chapter.year and older != chapter.number for older in chapter.builds_on)
+
+
 def test_plot_keeps_the_order_of_its_values_inside_its_width() -> None:
     at = site.plot(claim(kind="equivalence", margin=0.06))
     low, high, effect = at["claim"]

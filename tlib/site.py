@@ -36,6 +36,8 @@ class Chapter:
     authors: str
     year: int
     idea: str
+    short: str = ""
+    builds_on: list[str] = field(default_factory=list)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -78,7 +80,7 @@ def generate(stage: Path, records: Path) -> None:
 
     parts = load_parts(stage / "book" / "papers.yml", records)
     repository = _set_repository(stage)
-    for name, page in (("claims", "index.md"), ("papers", "index.md"), ("results", "results.md")):
+    for name, page in (("claims", "index.md"), ("papers", "index.md"), ("map", "index.md"), ("results", "results.md")):
         _fill(stage / "book" / page, name, _render(stage, f"{name}.md.j2", parts=parts))
     _write_downloads(parts, stage / "book" / "_static" / "records")
     grading = json.loads((records / "grading.json").read_text(encoding="utf-8"))
@@ -150,6 +152,42 @@ def plot(claim: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def field_map(parts: list[Part]) -> dict[str, Any]:
+    """Where everything stands on the map of the field: a column for each year, a band for each part.
+
+    Keys: "width", "height", "box" (width, height), "years" and "bands" (text, x or y), "boxes" (chapter, x, y) and
+    "lines" (SVG paths from a paper to those that build on it).
+    """
+    years = sorted({chapter.year for chapter in _chapters(parts)})
+    column, row, box = 108, 38, (98, 28)
+    bands, places, y = [], {}, 34
+    for part in parts:
+        bands.append((part.title, y))
+        taken = Counter[int]()
+        for chapter in part.chapters:
+            places[chapter.number] = (years.index(chapter.year) * column, y + 26 + row * taken[chapter.year])
+            taken[chapter.year] += 1
+        y += 26 + row * max(taken.values(), default=0) + 10
+    lines = []
+    for chapter in _chapters(parts):
+        x2, y2 = places[chapter.number]
+        for x1, y1 in (places[older] for older in chapter.builds_on):
+            if x1 == x2:
+                lines.append(f"M{x1 + 12} {y1 + box[1]}V{y2}")
+            else:
+                start, end, bend = f"{x1 + box[0]} {y1 + 14}", f"{x2} {y2 + 14}", (x2 - x1 - box[0]) / 2
+                lines.append(f"M{start}C{x1 + box[0] + bend} {y1 + 14} {x2 - bend} {y2 + 14} {end}")
+    return {
+        "width": column * len(years) - 9,
+        "height": y,
+        "box": box,
+        "years": [(year, i * column) for i, year in enumerate(years)],
+        "bands": bands,
+        "boxes": [(chapter, *places[chapter.number]) for chapter in _chapters(parts)],
+        "lines": lines,
+    }
+
+
 def reading_minutes(notebook: Path) -> int:
     """How long a chapter's prose takes to read, at 200 words a minute; code and its outputs are not counted."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
@@ -213,7 +251,7 @@ def _render(stage: Path, template: str, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    helpers = (describe, duration, memory, plot, unit, verdict_counts)
+    helpers = (describe, duration, field_map, memory, plot, unit, verdict_counts)
     environment.globals.update(
         {helper.__name__: helper for helper in helpers}, PROFILES=PROFILES, SIGNS=SIGNS, PLOT_WIDTH=PLOT_WIDTH
     )
