@@ -16,15 +16,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tlib import data, models, paths, store
-from tlib.recipes import CORPORA, RECIPES, ChapterRecipe, LanguageModelRecipe, TargetRecipe
+from tlib.recipes import CORPORA, RECIPES, TOKENIZERS, ChapterRecipe, LanguageModelRecipe, TargetRecipe
 
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
 HELD_OUT = 40  # documents, for the validation loss
-SPECIAL = ["[PAD]", "[UNK]", "[BOS]", "[EOS]"]
-TOKENIZER = "english_8k"
 TESTED_ON = ("bbc_news",)  # what the general models and their offspring are tested on
 CURVE_EVERY = 200  # updates averaged into one point of the card's loss curve
 
@@ -71,15 +69,15 @@ def texts_of(source: str, split: str) -> list[str]:
     return list(data.load(name)[other or split]["text"])
 
 
-def train_tokenizer(documents: Iterable[str], vocab_size: int = 8000) -> Tokenizer:
-    """Uncased word pieces, as BERT cuts words, learned from `documents`."""
+def train_tokenizer(documents: Iterable[str], special: list[str], vocab_size: int = 8000) -> Tokenizer:
+    """Uncased word pieces, as BERT cuts words, learned from `documents`, behind the `special` ones."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=SPECIAL, show_progress=False)
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(documents, trainer)
     return tokenizer
 
@@ -119,10 +117,10 @@ def run(name: str, *, out: Path | None = None) -> Path:
     recipe = RECIPES[name]
     train = {LanguageModelRecipe: _train_general, TargetRecipe: _train_target, ChapterRecipe: _train_chapter}
     try:
-        weights, measured = train[type(recipe)](recipe, _tokenizer(folder), state, folder)
+        weights, measured = train[type(recipe)](recipe, _tokenizer(folder, recipe.tokenizer), state, folder)
     except CheckpointError as error:
         raise PretrainError(str(error)) from error
-    return ship(name, weights, measured, folder)
+    return ship(name, weights, measured, folder, recipe.tokenizer)
 
 
 def _train_general(recipe: LanguageModelRecipe, tokenizer: Tokenizer, state: Path, folder: Path) -> tuple:
@@ -227,18 +225,19 @@ def _train_target(recipe: TargetRecipe, tokenizer: Tokenizer, state: Path, folde
     return model.state_dict(), measured | {"curve": curve(history.losses)}
 
 
-def _tokenizer(folder: Path) -> Tokenizer:
-    """The folder's tokenizer: the shipped one, or one trained now where none ships yet.
+def _tokenizer(folder: Path, name: str = "english_8k") -> Tokenizer:
+    """The folder's tokenizer `name`: the shipped one, or one trained now where none ships yet.
 
     Each training breaks ties anew, so two models that go together must not each have their own.
     """
     from tokenizers import Tokenizer
 
-    path, shipped = folder / f"{TOKENIZER}.json", models.CHECKPOINTS / f"{TOKENIZER}.json"
+    path, shipped = folder / f"{name}.json", models.CHECKPOINTS / f"{name}.json"
     with store.locked(paths.cache() / "pretraining" / path.name):
         if not path.exists():
             known = shipped.read_text(encoding="utf-8") if shipped.exists() else None
-            store.write(path, (known or train_tokenizer(documents_of("general_english")).to_str()).encode())
+            trained = known or train_tokenizer(documents_of("general_english"), TOKENIZERS[name]).to_str()
+            store.write(path, trained.encode())
     return Tokenizer.from_file(str(path))
 
 
@@ -277,7 +276,7 @@ def general_card(recipe: LanguageModelRecipe, documents: list[str]) -> dict[str,
     }
 
 
-def ship(name: str, weights: dict[str, torch.Tensor], measured: dict[str, Any], folder: Path) -> Path:
+def ship(name: str, weights: dict[str, torch.Tensor], measured: dict[str, Any], folder: Path, tokenizer: str) -> Path:
     """Write weights, packed, and their card; returns the weights' path."""
     import torch
     from safetensors.torch import save
@@ -288,7 +287,7 @@ def ship(name: str, weights: dict[str, torch.Tensor], measured: dict[str, Any], 
     card |= {
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} thread(s)",
         "curve_every": CURVE_EVERY,
-        "tokenizer": {"name": TOKENIZER, "sha256": store.sha256(folder / f"{TOKENIZER}.json")},
+        "tokenizer": {"name": tokenizer, "sha256": store.sha256(folder / f"{tokenizer}.json")},
         "sha256": store.sha256(path),
     }
     store.write(folder / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())

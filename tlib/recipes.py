@@ -6,6 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+# Tokenizer: its special pieces, which have the first ids. Each has 8,000 uncased word pieces of general English.
+TOKENIZERS = {
+    "english_8k": ["[PAD]", "[UNK]", "[BOS]", "[EOS]"],
+    "bert_8k": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+}
+
 # Corpus: data set (or data set/split, by default train): how many rows make one document. Glosses and entries of a line
 # or two are read in batches.
 CORPORA = {
@@ -27,6 +33,10 @@ CORPORA = {
         "long_reviews": 1,
         "rotten_tomatoes/plots": 1,
     },
+}
+
+CORPORA["general_english_but_brown"] = {  # for what is tested on Brown's tags
+    source: rows for source, rows in CORPORA["general_english"].items() if source != "brown"
 }
 
 
@@ -52,6 +62,7 @@ class LanguageModelRecipe:
     warmup: int = 300
     decay: float = 0.25
     seed: int = 0
+    tokenizer: str = "english_8k"
 
     def multiplier(self, step: int) -> float:
         """Learning rate of update `step`, as a share of `lr`."""
@@ -84,6 +95,7 @@ class TargetRecipe:
     batch_size: int = 16
     bptt: int = 48
     seed: int = 0
+    tokenizer: str = "english_8k"
 
 
 TARGET = {
@@ -101,6 +113,7 @@ class ChapterRecipe:
         corpus: a key of `CORPORA`.
         settings: keyword arguments of the function.
         tested_on: data sets (or data set/split, by default test) whose text must not be in the corpus.
+        tokenizer: a key of `TOKENIZERS`.
     """
 
     chapter: str
@@ -108,6 +121,7 @@ class ChapterRecipe:
     corpus: str
     settings: dict[str, Any]
     tested_on: tuple[str, ...]
+    tokenizer: str = "english_8k"
 
 
 def _dai(objective: str, corpus: str) -> ChapterRecipe:
@@ -155,6 +169,46 @@ ELMO = {
     )
 }
 
-CHAPTER: dict[str, ChapterRecipe] = {**DAI, **ELMO}
+_BERT_TESTED_ON = ("bbc_news", "rotten_tomatoes", "brown/train")
+
+
+def _bert(objective: str, hidden_size: int, num_layers: int, num_heads: int, **settings: Any) -> ChapterRecipe:
+    architecture = {"vocab_size": 8000, "hidden_size": hidden_size, "num_layers": num_layers, "num_heads": num_heads}
+    architecture |= {"intermediate_size": 4 * hidden_size, "max_length": 64}
+    common = {"architecture": architecture, "objective": objective, "lr": 1e-3, "held_out": 40, "seed": 0}
+    return ChapterRecipe(
+        "04_bert", "pretrain_bert", "general_english_but_brown", common | settings, _BERT_TESTED_ON, tokenizer="bert_8k"
+    )
+
+
+_ARM = {"hidden_size": 128, "num_layers": 2, "num_heads": 4, "batch_size": 8, "updates": 24_000, "warmup": 0.0025}
+BERT = {
+    "bert_small": _bert(
+        "mlm+nsp", hidden_size=192, num_layers=4, num_heads=6, batch_size=32, updates=20_000, warmup=0.02
+    ),
+    "bert_arm_mlm_nsp": _bert("mlm+nsp", **_ARM),
+    "bert_arm_mlm": _bert("mlm", **_ARM),
+    "bert_arm_ltr": _bert("ltr", **_ARM),
+    # As many updates as it takes left-to-right to be asked for as many pieces as `bert_arm_mlm` is; the same warm-up.
+    "bert_arm_ltr_short": _bert("ltr", **_ARM | {"updates": 3_800, "warmup": 0.0158}),
+    "minilm_mlm_head": ChapterRecipe(
+        chapter="04_bert",
+        function="pretrain_mlm_head",
+        corpus="general_english_but_brown",
+        settings={
+            "batch_size": 16,
+            "max_length": 64,
+            "updates": 3_000,
+            "lr": 3e-3,
+            "warmup": 0.02,
+            "held_out": 40,
+            "seed": 0,
+        },
+        tested_on=_BERT_TESTED_ON,
+        tokenizer="bert_8k",
+    ),
+}
+
+CHAPTER: dict[str, ChapterRecipe] = {**DAI, **ELMO, **BERT}
 
 RECIPES = GENERAL | TARGET | CHAPTER
