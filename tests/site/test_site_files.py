@@ -61,12 +61,15 @@ def test_no_solution_and_nothing_of_the_grader_is_published(soups: dict[Path, Be
     notebooks = {path: path.read_text("utf-8") for path in (SITE.parent / "colab").rglob("*.ipynb")}
     assert {path.stem for path in notebooks} == {page.stem for page in soups if page.parent.name == "notebooks"}
     public = {page: soup.get_text() for page, soup in soups.items()} | notebooks
+    stripped = [
+        exercises.without_solutions(nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4))
+        for chapter in specs.CHAPTERS
+    ]
+    told = "\n".join(cell.source for notebook in stripped for cell in notebook.cells)  # the chapters' own code
     for chapter in specs.CHAPTERS:
         tasks = exercises.of_chapter(ROOT, chapter)
         secret = [line for exercise in tasks for line in exercises.solution_lines(exercise)]
         secret += Path(specs.__file__).with_name(f"{specs.CHAPTERS[chapter]}.py").read_text("utf-8").splitlines()[10:]
-        notebook = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4)
-        told = "\n".join(cell.source for cell in exercises.without_solutions(notebook).cells)  # the chapter's own code
         for line in {line.strip() for line in secret if len(line.strip()) >= 20}:
             found = [str(place) for place, text in public.items() if line in text or json.dumps(line)[1:-1] in text]
             assert not found or line in told, f"{line!r} stands in {found}"
