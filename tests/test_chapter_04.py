@@ -20,6 +20,7 @@ from tlib import models, pretrain, training
 bert = pretrain.definitions("04_bert")
 TINY = {"vocab_size": 8000, "hidden_size": 16, "num_layers": 2, "num_heads": 2, "intermediate_size": 32}
 TINY |= {"max_length": 32}
+SHIPPED = ["bert_small", "bert_arm_mlm_nsp", "bert_arm_mlm", "bert_arm_ltr", "bert_arm_ltr_short"]
 WORDS = ["the", "ship", "sailed", "north", "until", "winter", "came", "and", "every", "harbour", "was", "closed"]
 
 
@@ -37,6 +38,15 @@ def tokenizer():
 def documents():
     rng = random.Random(0)
     return [" ".join(" ".join(rng.choices(WORDS, k=9)) + "." for _ in range(12)) for _ in range(12)]
+
+
+def assert_transformers_takes(weights, architecture):
+    """All weights fit the library's class of the same sizes, and only the tied copies are missing."""
+    theirs = {"num_layers": "num_hidden_layers", "num_heads": "num_attention_heads"}
+    theirs |= {"max_length": "max_position_embeddings"}
+    config = BertConfig(**{theirs.get(name, name): size for name, size in architecture.items()})
+    missing, unexpected = BertForPreTraining(config).load_state_dict(weights, strict=False)
+    assert not unexpected and all("decoder" in name for name in missing)
 
 
 def rows_of_ids(lengths):
@@ -96,24 +106,15 @@ def test_pretraining_lowers_the_loss_and_its_weights_fit_transformers(objective,
     assert card["losses"][0] > math.log(8000) - 0.5 and sum(card["losses"][-5:]) / 5 < card["losses"][0] - 0.5
     assert len(card["losses"]) == card["updates"] == 40 and card["predictions"] < card["tokens_seen"]
     assert ("valid_nsp_accuracy" in card) == (objective == "mlm+nsp")
-    sizes = {"vocab_size": 8000, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    library = BertForPreTraining(BertConfig(**sizes, intermediate_size=32, max_position_embeddings=32))
-    missing, unexpected = library.load_state_dict(weights, strict=False)
-    assert not unexpected and all("decoder" in name for name in missing)
+    assert_transformers_takes(weights, TINY)
 
 
-@pytest.mark.parametrize("name", ["bert_small", "bert_arm_mlm_nsp", "bert_arm_mlm", "bert_arm_ltr"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_network_takes_what_ships_and_so_does_transformers(name):
     weights, card = models.checkpoint(name)
-    ours = bert.BertForPretraining(bert.Bert(**card["architecture"], causal=name == "bert_arm_ltr"))
+    ours = bert.BertForPretraining(bert.Bert(**card["architecture"], causal="ltr" in name))
     bert.load_weights(ours, weights)
-    sizes = {"vocab_size": "vocab_size", "hidden_size": "hidden_size", "num_hidden_layers": "num_layers"}
-    sizes |= {"num_attention_heads": "num_heads", "intermediate_size": "intermediate_size"}
-    sizes |= {"max_position_embeddings": "max_length"}
-    config = BertConfig(**{theirs: card["architecture"][own] for theirs, own in sizes.items()})
-    library = BertForPreTraining(config)
-    missing, unexpected = library.load_state_dict(weights, strict=False)
-    assert not unexpected and all("decoder" in key for key in missing)
+    assert_transformers_takes(weights, card["architecture"])
     assert card["valid_loss"] < card["valid_loss_before"] - 2
 
 

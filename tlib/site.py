@@ -18,6 +18,8 @@ from tlib.records import PROFILES, SIGNS, VERDICTS, describe, read_record, unit
 # The address that _config.yml and the how-to pages carry until GITHUB_REPOSITORY names the real one.
 STAND_IN = "your_account/transfer-learning-recreated"
 PLOT_WIDTH = 480
+CLAIM_COLUMNS = ("id", "statement", "metric", "kind", "margin", "effect", "low", "high", "verdict", "expected", "seeds")
+CLAIM_COLUMNS += ("items", "paper", "reported")
 MATHJAX = ("3.2.2", "1b9c0a1c44df864e915690558e72adb9cc5203360daefd385084ced3b6c64c09")
 MATHJAX_FILE = "tex-svg-full.js"  # one file with every TeX extension and no fonts to load
 
@@ -160,6 +162,7 @@ def field_map(parts: list[Part]) -> dict[str, Any]:
     """
     years = sorted({chapter.year for chapter in _chapters(parts)})
     column, row, box = 108, 38, (98, 28)
+    middle = box[1] // 2
     bands, places, y = [], {}, 34
     for part in parts:
         bands.append((part.title, y))
@@ -175,8 +178,9 @@ def field_map(parts: list[Part]) -> dict[str, Any]:
             if x1 == x2:
                 lines.append(f"M{x1 + 12} {y1 + box[1]}V{y2}")
             else:
-                start, end, bend = f"{x1 + box[0]} {y1 + 14}", f"{x2} {y2 + 14}", (x2 - x1 - box[0]) / 2
-                lines.append(f"M{start}C{x1 + box[0] + bend} {y1 + 14} {x2 - bend} {y2 + 14} {end}")
+                right, y_from, y_to = x1 + box[0], y1 + middle, y2 + middle
+                half = (right + x2) / 2
+                lines.append(f"M{right} {y_from}C{half} {y_from} {half} {y_to} {x2} {y_to}")
     return {
         "width": column * len(years) - 9,
         "height": y,
@@ -202,11 +206,8 @@ def claim_rows(parts: list[Part]) -> list[dict[str, Any]]:
         for profile, record in chapter.records.items():
             run = {"chapter": chapter.slug, "profile": profile, "device": record["device"]}
             for claim in record["claims"]:
-                facts = {key: claim.get(key) for key in ("id", "statement", "metric", "kind", "margin", "effect")}
-                low, high = claim["interval"]
-                facts |= {"low": low, "high": high} | {key: claim.get(key) for key in ("verdict", "expected", "seeds")}
-                facts |= {"items": claim.get("items"), "paper": claim["paper"], "reported": claim["reported"]}
-                rows.append(run | facts)
+                flat = claim | dict(zip(("low", "high"), claim["interval"], strict=True))
+                rows.append(run | {column: flat.get(column) for column in CLAIM_COLUMNS})
     return rows
 
 
