@@ -20,7 +20,7 @@ from tlib.data.catalogue import CATALOGUE, Archive, Column, Entry, Hub
 from tlib.data.text import clean, detokenise, groups, split_of, strip_tags, words
 
 DATA_SETS = [name for name in data.names() if data.info(name).archives and data.info(name).counts]
-LABELLED = ["rotten_tomatoes", "long_reviews", "bbc_news"]
+LABELLED = ["rotten_tomatoes", "long_reviews", "bbc_news", "certainty"]
 CORPORA = [name for name in DATA_SETS if list(data.info(name).counts) == ["train"]]
 
 
@@ -174,6 +174,32 @@ def test_the_corpora_have_their_metadata():
     assert not any(re.search(r"(?i)[(\[]applause", text) for text in speeches["text"])
     assert len(set(fields["country"])) > 250 and "World" in fields["country"]
     assert not any(re.search(r"</?(p|br|strong|em|b)\b", text) for text in fields["text"])
+
+
+@pytest.mark.network
+def test_certainty_is_split_by_article():
+    loaded = data.load("certainty")
+    articles = {split: set(loaded[split]["article"]) for split in ("train", "dev", "test")}
+    assert not (articles["train"] & articles["test"] or articles["dev"] & articles["test"])
+    assert {"Polygraph", "Porgy and Bess"} <= set.union(*articles.values())
+    certain = [row["article"] for row in loaded["test"] if row["label"] == 0]
+    assert not any(article.startswith("row ") for article in certain), "all certain sentences have a named article"
+
+
+@pytest.mark.network
+def test_german_english_has_whole_sentences_and_shares_none():
+    loaded = load_or_skip("german_english")
+    pairs = [(split, row["text"], row["german"]) for split in loaded for row in loaded[split]]
+    assert ("It's good to be alive.", "Das Leben ist schön.") in {pair[1:] for pair in pairs}
+    for text in (text for pair in pairs for text in pair[1:]):
+        assert 3 <= len(text.split()) <= 25 and not re.search(r"[/{}\[\]|„]|\bsth\.|\bjdn\.", text), text
+    for column in (1, 2):
+        splits = {}
+        for pair in pairs:
+            splits.setdefault(" ".join(words(pair[column])), set()).add(pair[0])
+        assert all(len(found) == 1 for found in splits.values()), "no sentence of either language is in two splits"
+    train = [*loaded["train"]["text"], *loaded["train"]["german"]]
+    assert data.overlap(train, [*loaded["test"]["text"], *loaded["test"]["german"]]).fraction == 0
 
 
 @pytest.mark.network

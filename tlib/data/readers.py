@@ -88,6 +88,59 @@ def long_reviews(path: Path) -> dict[str, Rows]:
     return _split(rows, _copies(rows), test=0.4, dev=0.1)
 
 
+def certainty(path: Path) -> dict[str, Rows]:
+    """Sentences from Wikipedia, split by article as far as the table tells the article.
+
+    An article begins with its title, a row without a full stop. The last thousand rows, all of them uncertain, come
+    from articles that are not named: there each sentence is a group of its own.
+    """
+    table = decode(member(path, "*/test/corpora/uncertainty-conll2010.csv"))
+    lines = [(label, clean(text)) for label, text in csv.reader(io.StringIO(table, newline=""))]
+    last_certain = max(place for place, (label, _) in enumerate(lines) if label == "1")
+    rows, article = [], ""
+    for place, (label, text) in enumerate(lines):
+        if place > last_certain:
+            article = f"row {place}"
+        elif len(text.split()) <= 12 and not re.search(r"[.!?:;\"')\]]$", text):
+            article = text
+            continue
+        if len(text.split()) >= 5:
+            rows.append({"text": text, "label": int(label == "-1"), "article": article})
+    rows = _unique(rows)
+    first_of = groups([{row["article"], *_runs(row["text"])} for row in rows])
+    return _split(rows, [rows[first]["article"] for first in first_of], test=0.4, dev=0.1)
+
+
+def german_english(path: Path) -> dict[str, Rows]:
+    """Whole sentences of a dictionary, German and English, split by entry; copies of a sentence stay together."""
+    rows = []
+    for number, line in enumerate(decode(member(path, "usr/share/trans/de-en")).splitlines()):
+        sides = [side.split("|") for side in line.split("::")]
+        if line.startswith("#") or len(sides) != 2 or len(sides[0]) != len(sides[1]):
+            continue
+        for pair in zip(*sides, strict=True):
+            german, english = map(_without_marks, pair)
+            if _is_sentence(german) and _is_sentence(english):
+                rows.append({"text": english, "german": german, "entry": number})
+    rows = _unique(rows)
+    shared = [
+        {row["entry"], *_runs(row["text"]), *_runs(row["german"]), " ".join(words(row["german"]))} for row in rows
+    ]
+    return _split(rows, [" ".join(words(rows[first]["text"])) for first in groups(shared)], test=0.3, dev=0.05)
+
+
+def _without_marks(side: str) -> str:
+    """The first alternative, without grammar {m}, subjects [zool.] and remarks (...) or <...>."""
+    side = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\([^)]*\)|<[^>]*>", " ", side.split(";")[0])
+    return re.sub(r" (?=[.,!?])", "", clean(side.replace("\u201e", '"')))
+
+
+def _is_sentence(side: str) -> bool:
+    """Whether 3 to 25 words are a sentence: no phrase, no pattern to be filled in, no words to choose from (a/b)."""
+    whole = re.match(r"[\"'A-ZÄÖÜ0-9].*[.!?][\"']?$", side) and 3 <= len(side.split()) <= 25
+    return bool(whole) and not re.search(r"/|\.\.|\b(?:sth|sb|etw|jd[mns]?)\.", side)
+
+
 def state_of_the_union(path: Path) -> dict[str, Rows]:
     """One address per row, without the stenographer's notes of applause and laughter."""
     notes = re.compile(r"(?i)\s*[(\[](?:applause|laughter|laughs)\.?[)\]]")
