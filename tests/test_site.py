@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tlib import data, site
+from tlib import data, drawings, site
 from tlib.data import sources
 
 ROOT = Path(__file__).parents[1]
@@ -196,7 +196,7 @@ def test_duration(seconds: float, text: str) -> None:
 def test_the_map_has_every_paper_once_and_leads_from_older_to_newer_papers() -> None:
     parts = site.load_parts(PAPERS, ROOT / "book" / "results")
     chapters = {chapter.number: chapter for part in parts for chapter in part.chapters}
-    drawn = site.field_map(parts)
+    drawn = drawings.field_map(parts)
     places = [(x, y) for _, x, y in drawn["boxes"]]
     assert [chapter.number for chapter, _, _ in drawn["boxes"]] == sorted(chapters)
     assert len(set(places)) == 20, "no box covers another"
@@ -208,10 +208,10 @@ def test_the_map_has_every_paper_once_and_leads_from_older_to_newer_papers() -> 
 
 
 def test_plot_keeps_the_order_of_its_values_inside_its_width() -> None:
-    at = site.plot(claim(kind="equivalence", margin=0.06))
+    at = drawings.plot(claim(kind="equivalence", margin=0.06))
     low, high, effect = at["claim"]
-    assert 0 < at["margins"][1] < at["zero"] < low < effect < high < at["margins"][0] < site.PLOT_WIDTH
-    assert site.plot(claim(effect=0.0, interval=[0.0, 0.0], control=None))["zero"] == site.PLOT_WIDTH / 2
+    assert 0 < at["margins"][1] < at["zero"] < low < effect < high < at["margins"][0] < drawings.PLOT_WIDTH
+    assert drawings.plot(claim(effect=0.0, interval=[0.0, 0.0], control=None))["zero"] == drawings.PLOT_WIDTH / 2
 
 
 def test_bibliography_and_contents_have_every_paper_and_data_set() -> None:

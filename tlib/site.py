@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tlib import glossary
+from tlib.drawings import PLOT_WIDTH, field_map, plot
 from tlib.records import PROFILES, SIGNS, VERDICTS, describe, read_record, unit
 
 # The address that _config.yml and the how-to pages carry until GITHUB_REPOSITORY names the real one.
 STAND_IN = "your_account/transfer-learning-recreated"
-PLOT_WIDTH = 480
 CLAIM_COLUMNS = ("id", "statement", "metric", "kind", "margin", "effect", "low", "high", "verdict", "expected", "seeds")
 CLAIM_COLUMNS += ("items", "paper", "reported")
 MATHJAX = ("3.2.2", "1b9c0a1c44df864e915690558e72adb9cc5203360daefd385084ced3b6c64c09")
@@ -72,8 +73,8 @@ def generate(stage: Path, records: Path) -> None:
     """Write everything generated into the staging copy `stage`, from the records in `records/<profile>/<chapter>.json`.
 
     Fills the marked places of the front page, the results page and the instructors' page, writes the records as files
-    to download, puts a card beneath the title of every chapter, sets the repository's address (`GITHUB_REPOSITORY`, if
-    set) and adds MathJax, so that pages load nothing from elsewhere.
+    to download, puts a card beneath the title of every chapter and links its terms to the glossary, sets the
+    repository's address (`GITHUB_REPOSITORY`, if set) and adds MathJax, so that pages load nothing from elsewhere.
 
     Raises:
         SiteError: a record without a paper, a page without its marked place, a malformed `GITHUB_REPOSITORY`.
@@ -88,9 +89,11 @@ def generate(stage: Path, records: Path) -> None:
     grading = json.loads((records / "grading.json").read_text(encoding="utf-8"))
     _fill(stage / "book/how-to/instructors.md", "grading", _render(stage, "grading.md.j2", grading=grading))
     year = yaml.safe_load((stage / "_config.yml").read_text(encoding="utf-8"))["copyright"]
+    terms = glossary.terms((stage / "book" / "glossary.md").read_text(encoding="utf-8"))
     for chapter in _chapters(parts):
         notebook = stage / "notebooks" / f"{chapter.slug}.ipynb"
         if notebook.exists() and chapter.finished:
+            glossary.link_notebook(notebook, terms)
             colab = f"https://colab.research.google.com/github/{repository}/blob/colab/notebooks/{notebook.name}"
             card = {"chapter": chapter, "colab": colab, "minutes": reading_minutes(notebook), "year": year}
             _insert_card(notebook, _render(stage, "card.md.j2", **card, address=f"https://github.com/{repository}"))
@@ -130,66 +133,6 @@ def verdict_counts(record: dict[str, Any]) -> dict[str, int]:
     """How many claims of a record came out each way; verdicts that none has are left out."""
     counts = Counter(claim["verdict"] for claim in record.get("claims", []))
     return {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}
-
-
-def plot(claim: dict[str, Any]) -> dict[str, Any]:
-    """Where the marks of a claim's plot stand, from 0 at its left to `PLOT_WIDTH` at its right.
-
-    Keys: "zero", "margins", and for "claim" and "control" the low end, the high end and the effect.
-    """
-    control = claim.get("control") or {"effect": claim["effect"], "interval": claim["interval"]}
-    margins = [claim["margin"], -claim["margin"]] if claim["kind"] == "equivalence" else [claim["margin"]]
-    values = [0.0, *margins, *claim["interval"], *control["interval"]]
-    low, high = min(values), max(values)
-    pad = 0.08 * ((high - low) or 1.0)
-
-    def x(value: float) -> float:
-        return round(PLOT_WIDTH * (value - low + pad) / (high - low + 2 * pad), 1)
-
-    return {
-        "zero": x(0.0),
-        "margins": [x(margin) for margin in margins],
-        "claim": [x(value) for value in (*claim["interval"], claim["effect"])],
-        "control": [x(value) for value in (*control["interval"], control["effect"])],
-    }
-
-
-def field_map(parts: list[Part]) -> dict[str, Any]:
-    """Where everything stands on the map of the field: a column for each year, a band for each part.
-
-    Keys: "width", "height", "box" (width, height), "years" and "bands" (text, x or y), "boxes" (chapter, x, y) and
-    "lines" (SVG paths from a paper to those that build on it).
-    """
-    years = sorted({chapter.year for chapter in _chapters(parts)})
-    column, row, box = 108, 38, (98, 28)
-    middle = box[1] // 2
-    bands, places, y = [], {}, 34
-    for part in parts:
-        bands.append((part.title, y))
-        taken = Counter[int]()
-        for chapter in part.chapters:
-            places[chapter.number] = (years.index(chapter.year) * column, y + 26 + row * taken[chapter.year])
-            taken[chapter.year] += 1
-        y += 26 + row * max(taken.values(), default=0) + 10
-    lines = []
-    for chapter in _chapters(parts):
-        x2, y2 = places[chapter.number]
-        for x1, y1 in (places[older] for older in chapter.builds_on):
-            if x1 == x2:
-                lines.append(f"M{x1 + 12} {y1 + box[1]}V{y2}")
-            else:
-                right, y_from, y_to = x1 + box[0], y1 + middle, y2 + middle
-                half = (right + x2) / 2
-                lines.append(f"M{right} {y_from}C{half} {y_from} {half} {y_to} {x2} {y_to}")
-    return {
-        "width": column * len(years) - 9,
-        "height": y,
-        "box": box,
-        "years": [(year, i * column) for i, year in enumerate(years)],
-        "bands": bands,
-        "boxes": [(chapter, *places[chapter.number]) for chapter in _chapters(parts)],
-        "lines": lines,
-    }
 
 
 def reading_minutes(notebook: Path) -> int:
