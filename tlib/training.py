@@ -185,9 +185,10 @@ def check_devices(model_fn: Callable[[], nn.Module], loss_fn: Callable, batch_fn
         RuntimeError: a tensor was made on the CPU and met one of the model's; torch names the operation.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
     batch = send_to_device(batch_fn(), torch.device("meta"))
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):  # a shape may depend on the data
         with torch.device("meta"):
             model = model_fn()
         loss_fn(model, batch).backward()
