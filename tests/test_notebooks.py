@@ -34,8 +34,9 @@ def problems(name: str, notebook: NotebookNode) -> list[str]:
     ids = [cell.get("id") for cell in notebook.cells]
     if None in ids or len(set(ids)) < len(ids):
         found.append("every cell needs an id of its own (nbformat 4.5; strip with nbstripout --keep-id)")
-    if not cells or "google.colab" not in cells[0].source or "pip install" not in cells[0].source:
-        found.append("the first code cell installs tlib when it runs in Colab")
+    first = cells[0].source if cells else ""
+    if not all(part in first for part in ('find_spec("tlib") is None', "%pip install", "@{RELEASE}")):
+        found.append("the first code cell installs tlib, of the release that RELEASE names, where it is missing")
     calls = list(_calls(cells))
     starts = [call for call in calls if ast.unparse(call.func) == "tlib.start"]
     if [ast.literal_eval(call.args[0]) for call in starts] != [name]:

@@ -218,14 +218,16 @@ def _stage(project: Project, chapters: list[str]) -> Path:
     results.mkdir(parents=True, exist_ok=True)
     for file in ("_config.yml", "_toc.yml"):
         shutil.copy2(project.root / file, stage / file)
-    colab = project.build / "colab"  # published as the branch that the Colab buttons open
-    shutil.rmtree(colab, ignore_errors=True)
-    (colab / "notebooks").mkdir(parents=True)
+    to_download = stage / "book" / "_static" / "notebooks"
+    to_download.mkdir(parents=True)
     for chapter in chapters:
         _without_solutions(project.executed / f"{chapter}.ipynb", stage / "notebooks")
-        _without_solutions(project.notebook(chapter), colab / "notebooks")
+        _without_solutions(project.notebook(chapter), to_download)
         shutil.copy2(project.executed / f"{chapter}.json", results)
     site.generate(stage, results.parent)
+    colab = project.build / "colab"  # published as the branch that the Colab buttons open
+    shutil.rmtree(colab, ignore_errors=True)
+    shutil.copytree(to_download, colab / "notebooks")
     return stage
 
 

@@ -224,7 +224,7 @@ def _set_repository(stage: Path) -> str:
     repository = os.environ.get("GITHUB_REPOSITORY") or STAND_IN
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise SiteError(f"GITHUB_REPOSITORY is {repository!r}; expected owner/name.")
-    for page in (stage / "_config.yml", *stage.glob("book/**/*.md"), *stage.glob("notebooks/*.ipynb")):
+    for page in (stage / "_config.yml", *stage.glob("book/**/*.md"), *stage.glob("**/*.ipynb")):
         page.write_text(page.read_text(encoding="utf-8").replace(STAND_IN, repository), encoding="utf-8")
     return repository
 

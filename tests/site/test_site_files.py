@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,6 +13,7 @@ from built import PAGES, ROOT, SITE
 from playwright.sync_api import Browser
 
 from tlib.course import exercises, specs
+from tlib.site import STAND_IN
 
 pytestmark = pytest.mark.site
 
@@ -49,8 +51,12 @@ def test_every_page_has_its_notices(soups: dict[Path, BeautifulSoup]) -> None:
 
 
 def test_nothing_is_published_by_accident(site: Path, soups: dict[Path, BeautifulSoup]) -> None:
-    """No raw notebook, which could hold solutions; no unfilled place; no path of the machine that built the site."""
-    assert not [path for path in site.rglob("*") if path.suffix == ".ipynb" or path.name == "_sources"]
+    """No notebooks but those without solutions; no unfilled place; no path of the machine that built the site."""
+    published = {path.relative_to(site): path.read_bytes() for path in site.rglob("*.ipynb")}
+    colab = SITE.parent / "colab"
+    files = colab.rglob("*.ipynb")
+    assert published == {Path("_static") / path.relative_to(colab): path.read_bytes() for path in files}
+    assert not list(site.rglob("_sources"))
     for page, soup in soups.items():
         assert "% generated:" not in str(soup), page
         assert str(ROOT) not in str(soup), page
@@ -75,12 +81,15 @@ def test_no_solution_and_nothing_of_the_grader_is_published(soups: dict[Path, Be
             assert not found or line in told, f"{line!r} stands in {found}"
 
 
-def test_chapters_can_be_opened_in_colab(site: Path, soups: dict[Path, BeautifulSoup]) -> None:
-    """The theme's launch button and the card beneath the title lead to the chapter's notebook."""
+def test_chapters_can_be_opened_in_colab_and_downloaded(site: Path, soups: dict[Path, BeautifulSoup]) -> None:
+    """The theme's launch button and the card beneath the title lead to the chapter's notebook; it installs tlib."""
     for page, soup in soups.items():
         if page.parent == site / "notebooks":
             links = [a["href"] for a in soup.find_all("a", href=True) if "colab.research.google.com" in a["href"]]
             assert len(links) >= 2 and all(link.endswith(f"/notebooks/{page.stem}.ipynb") for link in links), page
+            (download,) = soup.select(".chapter-card a[download]")
+            notebook = (page.parent / download["href"]).resolve().read_text(encoding="utf-8")
+            assert f"git+https://github.com/{os.environ.get('GITHUB_REPOSITORY') or STAND_IN}@" in notebook
 
 
 def test_claims_can_be_filtered(server: str, browser: Browser) -> None:
