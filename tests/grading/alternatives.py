@@ -4,7 +4,8 @@ import bisect
 import math
 from collections import Counter
 from collections.abc import Callable
-from itertools import accumulate
+from fractions import Fraction
+from itertools import accumulate, groupby
 from typing import Any
 
 import numpy as np
@@ -547,3 +548,183 @@ def mask_whole_words_by_counting_pieces_first(
     fates = torch.bucketize(fate.double(), torch.tensor([hide, hide + swap], dtype=torch.float64), right=True)
     outcome = torch.stack([torch.full_like(ids, mask_id), others, ids])
     return torch.where(chosen, outcome.gather(0, fates[None])[0], ids), labels
+
+
+# Chapter 05
+
+
+@right("no-repeats")
+def ban_repeats_in_loops(logits, tokens, n):
+    if n < 1:
+        raise ValueError
+    rows = []
+    for own, written in zip(logits.tolist(), tokens.tolist(), strict=True):
+        grams = {tuple(written[i : i + n]) for i in range(len(written) - n + 1)}
+        end = written[len(written) - n + 1 :] if n > 1 else []
+        rows.append([-math.inf if (*end, token) in grams else value for token, value in enumerate(own)])
+    return torch.tensor(rows, dtype=logits.dtype)
+
+
+@right("no-repeats")
+def ban_repeats_by_what_followed_each_beginning(logits, tokens, n):
+    if n <= 0:
+        raise RefusedError(n)
+    banned = torch.zeros(logits.shape, dtype=torch.bool)
+    for row, written in enumerate(tokens.tolist()):
+        followed: dict[tuple[int, ...], list[int]] = {}
+        for end in range(n, len(written) + 1):
+            *begin, last = written[end - n : end]
+            followed.setdefault(tuple(begin), []).append(last)
+        end = tuple(reversed(written[::-1][: n - 1]))
+        banned[row, followed.get(end, [])] = True
+    return logits.masked_fill(banned, -math.inf)
+
+
+@right("no-repeats")
+def ban_repeats_in_numpy(logits, tokens, n):
+    if not n >= 1:
+        raise ValueError("n")
+    written, banned = tokens.numpy(), logits.numpy().copy()
+    length = written.shape[1]
+    for start in range(length - n + 1):
+        alike = np.ones(len(written), dtype=bool)
+        for step in range(n - 1):
+            alike &= written[:, start + step] == written[:, length - n + 1 + step]
+        banned[alike, written[alike, start + n - 1]] = -np.inf
+    return banned
+
+
+@right("limit-for-share")
+def limit_for_share_by_bisection(sizes, share):
+    share *= 1 - 1e-9
+    values = list(sizes.values())
+
+    def reached(limit):
+        return min(values) / sum(min(size, limit) for size in values) >= share
+
+    if not reached(min(values)):
+        raise ValueError
+    if reached(math.inf):
+        return math.inf
+    low, high = min(values), max(values)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if reached(middle) else (low, middle)
+    return low
+
+
+@right("limit-for-share")
+def limit_for_share_as_the_highest_of_all_lines(sizes, share):
+    values = np.sort(np.array(list(sizes.values()), dtype=float))
+    if share > (1 + 1e-7) / len(values):
+        raise RefusedError(share)
+    if values[0] / values.sum() > share * (1 - 1e-7):
+        return np.inf
+    below = np.concatenate([[0.0], values.cumsum()[:-1]])
+    return ((values[0] / share - below) / np.arange(len(values), 0, -1)).max()
+
+
+@right("limit-for-share")
+def limit_for_share_between_the_sums_at_each_size(sizes, share):
+    points = sorted(set(sizes.values()))
+    sums = [sum(min(size, point) for size in sizes.values()) for point in points]
+    wanted = points[0] / share
+    if math.isclose(wanted, sums[-1], rel_tol=1e-8) or wanted > sums[-1]:
+        return math.inf
+    if math.isclose(wanted, sums[0], rel_tol=1e-8):
+        return float(points[0])
+    if wanted < sums[0]:
+        raise ValueError("too much")
+    return torch.tensor(np.interp(wanted, sums, points))
+
+
+@right("limit-for-share")
+def limit_for_share_in_fractions(sizes, share):
+    values = sorted(map(Fraction, sizes.values()))
+    room = values[0] / Fraction(share) * (1 + Fraction(1, 10**8))
+    if room < len(values) * values[0]:
+        raise ValueError
+    while values and room >= len(values) * values[0]:
+        room -= values.pop(0)
+    return float(room / len(values)) if values else math.inf
+
+
+@right("corrupt-rows")
+def corrupt_rows_in_loops(ids, mask, first_sentinel, eos, pad):
+    sides = [], []
+    for tokens, gone in zip(ids.tolist(), mask.tolist(), strict=True):
+        inputs, targets, spans, inside = [], [], 0, False
+        for token, masked in zip(tokens, gone, strict=True):
+            if token == pad and masked:
+                raise ValueError
+            if token == pad:
+                continue
+            if masked and not inside:
+                inputs.append(first_sentinel - spans)
+                targets.append(first_sentinel - spans)
+                spans += 1
+            (targets if masked else inputs).append(token)
+            inside = masked
+        sides[0].append([*inputs, eos])
+        sides[1].append([*targets, eos])
+    widths = [max(map(len, side)) for side in sides]
+    return [
+        torch.tensor([row + [pad] * (width - len(row)) for row in side])
+        for side, width in zip(sides, widths, strict=True)
+    ]
+
+
+@right("corrupt-rows")
+def corrupt_rows_by_groups(ids, mask, first_sentinel, eos, pad):
+    lengths = (ids != pad).sum(dim=1).tolist()
+    if any(mask[row, length:].any() for row, length in enumerate(lengths)):
+        raise RefusedError("padding")
+    inputs, targets = [], []
+    for row, length in enumerate(lengths):
+        names, own = iter(range(first_sentinel, first_sentinel - length, -1)), ([], [])
+        for gone, run in groupby(range(length), key=mask[row].tolist().__getitem__):
+            run = ids[row, list(run)].tolist()
+            name = [next(names)] if gone else []
+            own[0].extend(name or run)
+            own[1].extend(name + run if gone else [])
+        inputs.append(torch.tensor([*own[0], eos]))
+        targets.append(torch.tensor([*own[1], eos]))
+    return tuple(nn.utils.rnn.pad_sequence(side, batch_first=True, padding_value=pad) for side in (inputs, targets))
+
+
+@right("corrupt-rows")
+def corrupt_rows_by_sorting(ids, mask, first_sentinel, eos, pad):
+    ids, mask = F.pad(ids, (0, 1), value=pad), F.pad(mask, (0, 1))
+    real = ids != pad
+    if bool((mask > real).any()):
+        raise ValueError("padding")
+    last = F.one_hot(real.sum(dim=1), ids.shape[1]).bool()
+    ids = ids.masked_fill(last, eos)
+    first = mask.int().diff(dim=1, prepend=torch.zeros(len(ids), 1, dtype=torch.int)) == 1
+    sentinels = first_sentinel - (first.cumsum(1) - 1)
+    inputs = torch.where(first, sentinels, ids).masked_fill(mask & ~first, pad)
+    targets = torch.stack([sentinels.where(first, pad), ids.where(mask | last, pad)], dim=2).flatten(1)
+    sides = []
+    for side, kept in ((inputs, (real | last) & (~mask | first)), (targets, targets != pad)):
+        order = kept.logical_not().int().argsort(dim=1, stable=True)
+        sides.append(side.gather(1, order)[:, : int(kept.sum(dim=1).max())])
+    return tuple(sides)
+
+
+@right("corrupt-rows")
+def corrupt_rows_in_numpy(ids, mask, first_sentinel, eos, pad):
+    ids, mask = ids.numpy(), mask.numpy()
+    if ((ids == pad) & mask).any():
+        raise ValueError("padding")
+    sides = []
+    for wanted in (False, True):
+        rows = []
+        for text, gone in zip(ids, mask, strict=True):
+            starts = np.flatnonzero(gone & ~np.insert(gone, 0, False)[:-1])
+            keep = (text != pad) & (gone == wanted)
+            places = np.concatenate([np.flatnonzero(keep), starts - 0.5])
+            tokens = np.concatenate([text[keep], first_sentinel - np.arange(len(starts))])
+            rows.append(np.append(tokens[places.argsort()], eos))
+        width = max(map(len, rows))
+        sides.append(np.stack([np.pad(row, (0, width - len(row)), constant_values=pad) for row in rows]))
+    return sides

@@ -1,5 +1,6 @@
 """Changes to the reference solutions that the grader cannot reject, and why: the lines as `mutation.py` writes them."""
 
+_TOLERANCE = "Only a share that is off by about one part in 10^9 can tell, and the docstring says that there is none."
 # No input that the docstring allows can tell these from the reference. They do not count.
 EQUIVALENT: dict[str, list[tuple[str, str]]] = {
     "gain-weights": [
@@ -192,6 +193,36 @@ EQUIVALENT: dict[str, list[tuple[str, str]]] = {
         ("left -= own.sum()", "A tensor of one number compares as the number does."),
         ("left -= float(own.sum())", "Counts of pieces are exact as floats."),
         ("left = max(1, round(rate * float((words[row] >= 0).sum())))", "Counts of pieces are exact as floats."),
+    ],
+    "no-repeats": [
+        ("grams = tokens.unfold(-1, n, 1)", "tokens has two axes: the last one is axis 1."),
+        (
+            "allowed, count = (logits.clone(), tokens.size(-1) - n + 1)",
+            "tokens has two axes: the last one is axis 1.",
+        ),
+    ],
+    "limit-for-share": [
+        ("if room <= ordered[0] * len(ordered):", _TOLERANCE),
+        ("if limit <= size:", f"At a size both ways lead to that size, but for the largest. {_TOLERANCE}"),
+        ("room = ordered[0] / share * (1 + 5e-10)", _TOLERANCE),
+        ("room = ordered[0] / share * (1 + 2e-09)", _TOLERANCE),
+    ],
+    "corrupt-rows": [
+        ("names = first_sentinel + 1 - begins.cumsum(dim=-1)", "begins has two axes: the last one is axis 1."),
+        ("length = kept.sum(dim=-1, keepdim=True)", "kept has two axes: the last one is axis 1."),
+        (
+            "side = ids.new_full((len(ids), int(length.max()) + 1), pad).scatter(-1, length, eos)",
+            "A side has two axes: the last one is axis 1.",
+        ),
+        (
+            "side = ids.new_full((len(mask), int(length.max()) + 1), pad).scatter(1, length, eos)",
+            "ids and mask have one shape.",
+        ),
+        (
+            "side = ids.new_full((len(ids), length.max() + 1), pad).scatter(1, length, eos)",
+            "A tensor of one number counts as the number does.",
+        ),
+        ("side[row, kept.cumsum(dim=-1)[kept] - 1] = pairs[kept]", "kept has two axes: the last one is axis 1."),
     ],
 }
 

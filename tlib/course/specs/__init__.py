@@ -20,6 +20,7 @@ CHAPTERS = {
     "02_elmo": "chapter_02",
     "03_ulmfit": "chapter_03",
     "04_bert": "chapter_04",
+    "05_t5": "chapter_05",
 }
 
 
