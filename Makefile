@@ -13,7 +13,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # Set up again when what the environment is made of changes, and only then.
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help book test check lint serve pretrain clean
+.PHONY: help book test check lint serve pdf pretrain clean
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-15s %s\n", $$1, $$2 }'
 
@@ -37,6 +37,9 @@ lint: $(READY) ## Style, spelling, notebooks without outputs
 
 serve: book ## Show the website on this machine, at http://127.0.0.1:8000 (PORT=... for another port)
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+pdf: book chromium ## Print the book, about 250 pages: _build/transfer-learning-recreated.pdf
+	@$(BIN)/tlib pdf
 
 pretrain: $(READY) npm ## Train the shipped checkpoints anew, for hours; a stopped run goes on (NAME=... for one)
 	@$(BIN)/tlib pretrain $(NAME)

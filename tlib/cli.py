@@ -37,6 +37,17 @@ def book(profile: ProfileOption = Profile.laptop) -> None:
     build_book(Project(_checkout(), profile.value))
 
 
+@app.command("pdf")
+def print_book(profile: ProfileOption = Profile.laptop) -> None:
+    """Print the book as it was last built: _build/transfer-learning-recreated.pdf."""
+    from tlib import pdf
+
+    folder = Project(_checkout(), profile.value).build
+    if not (folder / "stage").is_dir():
+        raise BookError("there is no book to print: run `make book` first")
+    print(pdf.build(folder / "stage", folder / "pdf", folder / "transfer-learning-recreated.pdf"))
+
+
 @app.command()
 def run(
     chapters: Annotated[list[str] | None, typer.Argument(help="As 03_ulmfit; all when none is given.")] = None,
@@ -157,13 +168,14 @@ def verify_data(names: Names = None) -> None:
 def main() -> None:
     """Entry point: an error that a message explains ends the command with that message and exit status 1."""
     from tlib.course import CourseError
+    from tlib.pdf import PdfError
     from tlib.pretrain import PretrainError
     from tlib.site import SiteError
 
     sys.stdout.reconfigure(line_buffering=True)  # so that our lines and pytest's keep their order in a log
     try:
         app()
-    except (BookError, CourseError, PretrainError, SiteError, data.DataError, records.RecordError) as error:
+    except (BookError, CourseError, PdfError, PretrainError, SiteError, data.DataError, records.RecordError) as error:
         sys.exit(f"tlib: {error}")
 
 

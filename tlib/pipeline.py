@@ -29,7 +29,7 @@ WORKERS = 2
 # Seconds after which a cell counts as hung: several times each profile's budget for a whole chapter.
 CELL_TIMEOUT = {"laptop": 1800, "colab": 3 * 3600, "paper": 30 * 24 * 3600}
 # What makes the book and the courses around the chapters. No chapter uses it, so a change in it re-runs none.
-BOOK_ONLY = {"cli.py", "site.py", "drawings.py", "glossary.py", "course"}
+BOOK_ONLY = {"cli.py", "site.py", "drawings.py", "glossary.py", "pdf.py", "course"}
 
 
 class BookError(RuntimeError):
