@@ -2,8 +2,17 @@
 document.addEventListener("DOMContentLoaded", () => {
   // The label "Search" hides the button's own text, which also names its shortcut.
   document.querySelectorAll(".search-button-field").forEach((button) => button.removeAttribute("aria-label"));
-  // A list may hold list items only, and these are bibliography entries.
-  document.querySelectorAll(".citation-list").forEach((list) => list.removeAttribute("role"));
+  // A list may hold list items only, and what the theme calls bibliography entries is a role of the past.
+  document.querySelectorAll(".citation-list").forEach((list) => list.setAttribute("role", "list"));
+  document.querySelectorAll(".citation").forEach((entry) => entry.setAttribute("role", "listitem"));
+  // The corner of a table that names rows and columns heads neither.
+  document.querySelectorAll("th").forEach((head) => {
+    if (!head.textContent.trim()) head.replaceWith(document.createElement("td"));
+  });
+  // Everything on a page has to lie in a landmark, the logo in the sidebar too.
+  const home = document.querySelector(".bd-sidebar-primary .navbar-brand")?.parentElement;
+  home?.setAttribute("role", "navigation");
+  home?.setAttribute("aria-label", "Home");
 });
 
 // A box that scrolls sideways must be within reach of the keyboard.

@@ -43,8 +43,8 @@ STICKING_OUT = """() => {
 
 AXE = """async () => {
   const found = await axe.run(document, {resultTypes: ['violations']});
-  return found.violations.filter(v => ['serious', 'critical'].includes(v.impact))
-    .flatMap(v => v.nodes.map(n => `${v.impact} ${v.id}: ${n.html.slice(0, 160)} (${n.any.map(a => a.message)})`));
+  const node = (v, n) => `${v.impact} ${v.id}: ${n.html.slice(0, 160)} (${n.any.map(a => a.message)})`;
+  return found.violations.flatMap(v => v.nodes.map(n => node(v, n)));
 }"""
 
 
