@@ -70,7 +70,8 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     package = tmp_path / "mathjax.tgz"
     with tarfile.open(package, "w:gz") as archive:
-        for member in (f"package/es5/{site.MATHJAX_FILE}", "package/LICENSE"):
+        font = f"{site.MATHJAX_FONTS}/MathJax_Zero.woff"
+        for member in (f"package/es5/{site.MATHJAX_FILE}", f"package/es5/{font}", "package/LICENSE"):
             archive.add(ROOT / "_config.yml", member)
     monkeypatch.setattr(sources, "fetch", lambda archive, name: package)
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
@@ -159,6 +160,27 @@ def test_repository_comes_from_the_environment(stage: Path, monkeypatch: pytest.
     generate(stage)
     assert yaml.safe_load((stage / "_config.yml").read_text())["repository"]["url"] == "https://github.com/someone/book"
     assert not [page for page in stage.glob("book/**/*.md") if site.STAND_IN in page.read_text(encoding="utf-8")]
+
+
+def test_formulas_need_nothing_from_elsewhere(stage: Path) -> None:
+    generate(stage)
+    folder = stage / "book" / "_static" / "mathjax"
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert files == ["LICENSE", f"{site.MATHJAX_FONTS}/MathJax_Zero.woff", site.MATHJAX_FILE]
+    config = yaml.safe_load((stage / "_config.yml").read_text(encoding="utf-8"))
+    assert config["sphinx"]["config"]["mathjax_path"] == f"mathjax/{site.MATHJAX_FILE}"
+
+
+def test_icons_are_not_loaded_twice(tmp_path: Path) -> None:
+    scripts = tmp_path / "_static" / "vendor" / "fontawesome" / "6.5.2" / "js"
+    scripts.mkdir(parents=True)
+    (scripts / "all.min.js").touch()
+    page = tmp_path / "book" / "index.html"
+    page.parent.mkdir()
+    kept = '<script src="../_static/book.js"></script>\n<link href="../_static/vendor/fontawesome/6.5.2/css/all.css" />'
+    page.write_text(f'<script src="../_static/vendor/fontawesome/6.5.2/js/all.min.js?digest=a"></script>\n{kept}')
+    site.lighten(tmp_path)
+    assert page.read_text() == kept and not scripts.exists()
 
 
 def test_malformed_repository_is_refused(stage: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import re
+import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,8 @@ STAND_IN = "your_account/transfer-learning-recreated"
 CLAIM_COLUMNS = ("id", "statement", "metric", "kind", "margin", "effect", "low", "high", "verdict", "expected", "seeds")
 CLAIM_COLUMNS += ("items", "paper", "reported")
 MATHJAX = ("3.2.2", "1b9c0a1c44df864e915690558e72adb9cc5203360daefd385084ced3b6c64c09")
-MATHJAX_FILE = "tex-svg-full.js"  # one file with every TeX extension and no fonts to load
+MATHJAX_FILE = "tex-chtml-full.js"  # one file with every TeX extension; of the fonts, a page loads what it needs
+MATHJAX_FONTS = "output/chtml/fonts/woff-v2"
 
 
 class SiteError(RuntimeError):
@@ -240,3 +242,15 @@ def _add_mathjax(folder: Path) -> None:
     path = sources.fetch(archive, "MathJax, for the website")
     for name, member in ((MATHJAX_FILE, f"package/es5/{MATHJAX_FILE}"), ("LICENSE", "package/LICENSE")):
         (folder / name).write_bytes(archives.member(path, member))
+    (folder / MATHJAX_FONTS).mkdir(parents=True, exist_ok=True)
+    for member, content in archives.members(path, f"package/es5/{MATHJAX_FONTS}/*.woff"):
+        (folder / MATHJAX_FONTS / Path(member).name).write_bytes(content)
+
+
+def lighten(html: Path) -> None:
+    """Take out of a built site what the theme loads twice: its icons, as a font and as 1.5 MB of script."""
+    for page in html.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(re.sub(r"<script src=\"[^\"]*/fontawesome/[^\"]*\"></script>\n?", "", text), encoding="utf-8")
+    for scripts in html.glob("_static/vendor/fontawesome/*/js"):
+        shutil.rmtree(scripts)
