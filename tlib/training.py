@@ -1,8 +1,7 @@
 """One training loop for every chapter, on 🤗 Accelerate: `fit`.
 
-It gives each chapter mixed precision, learning-rate schedules per update, gradient clipping, gradual unfreezing,
-checkpoints that resume bit for bit, a quiet progress bar and more than one process, and stays out of the method's way:
-the model is any module, the loss any function of it, a batch anything made of tensors.
+It gives each chapter mixed precision, a learning rate per update, gradient clipping, gradual unfreezing, checkpoints
+that resume bit for bit, a progress bar and several processes. The model is any module, the loss any function of it.
 """
 
 from __future__ import annotations
