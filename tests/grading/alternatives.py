@@ -728,3 +728,123 @@ def corrupt_rows_in_numpy(ids, mask, first_sentinel, eos, pad):
         width = max(map(len, rows))
         sides.append(np.stack([np.pad(row, (0, width - len(row)), constant_values=pad) for row in rows]))
     return sides
+
+
+# Chapter 11
+
+
+@right("mixed-adapters")
+def adapt_mixed_row_by_row(h, task, down, down_bias, up, up_bias):
+    rows = []
+    for row, own in zip(h, task.tolist(), strict=True):
+        if not -1 <= own < len(down):
+            raise RefusedError(own)
+        if own >= 0:
+            row = row + F.linear(F.gelu(F.linear(row, down[own], down_bias[own])), up[own], up_bias[own])
+        rows.append(row)
+    return torch.stack(rows)
+
+
+@right("mixed-adapters")
+def adapt_mixed_task_by_task(h, task, down, down_bias, up, up_bias):
+    if task.min() < -1 or task.max() >= down.shape[0]:
+        raise ValueError("no such task")
+    adapted = h.clone()
+    for own in range(down.shape[0]):
+        u = h @ down[own].T + down_bias[own]
+        change = (u * (1 + torch.erf(u / math.sqrt(2))) / 2) @ up[own].T + up_bias[own]
+        adapted = torch.where((task == own)[:, None, None], h + change, adapted)
+    return adapted
+
+
+@right("mixed-adapters")
+def adapt_mixed_with_one_more_task_that_does_nothing(h, task, down, down_bias, up, up_bias):
+    known = torch.arange(-1, len(down))
+    if not torch.isin(task, known).all():
+        raise ValueError("no such task")
+    down, down_bias, up, up_bias = (
+        torch.cat([part, torch.zeros_like(part[:1])]) for part in (down, down_bias, up, up_bias)
+    )
+    inner = F.gelu(torch.einsum("btd,bmd->btm", h, down[task]) + down_bias[task, None])
+    return h + torch.einsum("btm,bdm->btd", inner, up[task]) + up_bias[task, None]
+
+
+@right("fold-linear")
+def fold_linear_as_products_of_matrices(weight, bias, adapters):
+    out = weight.shape[0]
+    bias = weight.new_zeros(out) if bias is None else bias
+    for down, down_bias, up, up_bias in adapters:
+        if down.shape[1] != out:
+            raise RefusedError("width")
+        through = torch.eye(out) + up @ down
+        weight, bias = through @ weight, through @ bias + up @ down_bias + up_bias
+    return weight.clone(), bias.clone()
+
+
+@right("fold-linear")
+def fold_linear_by_asking_for_unit_vectors(weight, bias, adapters):
+    if any(len(weight) != down.size(-1) for down, *_ in adapters):
+        raise ValueError("width")
+    x = torch.cat([torch.zeros(1, weight.size(1)), torch.eye(weight.size(1))])
+    h = x @ weight.T + (0 if bias is None else bias)
+    for down, down_bias, up, up_bias in adapters:
+        h = h + F.linear(F.linear(h, down, down_bias), up, up_bias)
+    return (h[1:] - h[0]).T, h[0]
+
+
+@right("fold-linear")
+def fold_linear_with_the_bias_as_a_column(weight, bias, adapters):
+    column = np.zeros(len(weight)) if bias is None else bias.numpy()
+    both = np.column_stack([weight.numpy(), column]).astype(np.float64)
+    for down, down_bias, up, up_bias in adapters:
+        if down.shape[1] != len(both):
+            raise ValueError("width")
+        inner = down.double().numpy() @ both
+        inner[:, -1] += down_bias.numpy()
+        both = both + up.double().numpy() @ inner
+        both[:, -1] += up_bias.numpy()
+    return both[:, :-1], both[:, -1]
+
+
+@right("rank-of-change")
+def rank_of_change_one_rank_after_the_other(before, after, share):
+    if share <= 0 or share >= 1:
+        raise RefusedError(share)
+    changes = [np.linalg.svd(layer.double().numpy(), full_matrices=False) for layer in after - before]
+    total = sum((s**2).sum() for _, s, _ in changes)
+    rank, kept = 0, 0.0
+    while kept < share * total:
+        kept += sum(s[rank] ** 2 for _, s, _ in changes)
+        rank += 1
+    nearest = [(u[:, :rank] * s[:rank]) @ vt[:rank] for u, s, vt in changes]
+    return rank, before + torch.tensor(np.stack(nearest), dtype=before.dtype)
+
+
+@right("rank-of-change")
+def rank_of_change_by_what_is_left(before, after, share):
+    if not 0.0 < share < 1.0:
+        raise ValueError("share")
+    change = (after - before).double()
+    total = change.square().sum()
+    u, s, vt = torch.linalg.svd(change)
+    rank, nearest = 0, torch.zeros_like(change)
+    while (change - nearest).square().sum() > (1 - share) * total:
+        rank += 1
+        some = torch.diag_embed(torch.where(torch.arange(s.size(1)) < rank, s, 0.0))
+        nearest = u[..., : s.size(1)] @ some @ vt[..., : s.size(1), :]
+    return rank, (before + nearest).float()
+
+
+@right("rank-of-change")
+def rank_of_change_by_projection_on_directions(before, after, share):
+    if share <= 0:
+        raise ValueError("too little")
+    if share >= 1:
+        raise ValueError("too much")
+    change = (after - before).double()
+    values, directions = torch.linalg.eigh(change.mT @ change)
+    values, directions = values.flip(-1), directions.flip(-1)
+    kept = values.clamp(min=0).sum(0).cumsum(0)
+    rank = int(torch.searchsorted(kept, share * kept[-1])) + 1 if bool((change != 0).any()) else 0
+    own = directions[..., :rank]
+    return rank, (before + change @ own @ own.mT).to(before.dtype)

@@ -224,6 +224,37 @@ EQUIVALENT: dict[str, list[tuple[str, str]]] = {
         ),
         ("side[row, kept.cumsum(dim=-1)[kept] - 1] = pairs[kept]", "kept has two axes: the last one is axis 1."),
     ],
+    "mixed-adapters": [
+        *(
+            (f"if (task < -1).any() or (task >= len({other})).any():", "The stacks have one entry for each task.")
+            for other in ("down_bias", "up", "up_bias")
+        ),
+    ],
+    "fold-linear": [
+        ("if down.size(-1) != weight.size(0):", "down has two axes: the last one is axis 1."),
+        ("if down.size(1) != bias.size(0):", "A bias has one entry for each row of the weight."),
+    ],
+    "rank-of-change": [
+        ("u, s, vt = torch.linalg.svd(after - before)", "Of u and vt, no more is used than the reference has."),
+        (
+            "u, s, vt = torch.linalg.svd(after - before, full_matrices=True)",
+            "Of u and vt, no more is used than the reference has.",
+        ),
+        ("kept = s.square().sum(dim=0).cumsum(dim=-1)", "One axis is left: the last one is axis 0."),
+        ("kept = s.square().mean(dim=0).cumsum(dim=0)", "What is kept and the whole are divided by the same number."),
+        (
+            "rank = (kept < share * kept[-1]).sum() + 1 if kept[-1] > 0 else 0",
+            "A tensor of one number counts as the number does.",
+        ),
+        (
+            "rank = int((kept < share * kept[-1]).sum()) + 1 if kept[0] > 0 else 0",
+            "The largest singular values are zero only where all are.",
+        ),
+        (
+            "rank = int((kept <= share * kept[-1]).sum()) + 1 if kept[-1] > 0 else 0",
+            "The docstring says that no rank keeps just the share that is asked for.",
+        ),
+    ],
 }
 
 # These differ from the reference, but the grader lets them through on purpose. They count as not rejected.
