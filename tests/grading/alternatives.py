@@ -730,6 +730,131 @@ def corrupt_rows_in_numpy(ids, mask, first_sentinel, eos, pad):
     return sides
 
 
+# Chapter 08
+
+
+@right("first-counted")
+def first_counted_by_the_inverse(probability, total, num_classes, schedule):
+    alpha = (probability - 1 / num_classes) / (1 - 1 / num_classes) - 2e-8
+    if schedule == "log":
+        share = -math.log(1 - alpha) / 5 if alpha < 1 else math.inf
+    elif schedule == "linear":
+        share = alpha
+    elif schedule == "exp":
+        share = 1 + math.log(alpha) / 5 if alpha > 0 else -math.inf
+    else:
+        raise ValueError(schedule)
+    if share == -math.inf:
+        return 0
+    if share == math.inf:
+        return None
+    first = max(0, math.ceil(share * total - 1e-12))
+    return first if first < total else None
+
+
+@right("first-counted")
+def first_counted_all_at_once(probability, total, num_classes, schedule):
+    share = np.arange(total, dtype=float) / total
+    if schedule == "log":
+        alpha = -np.expm1(-5 * share)
+    elif schedule == "linear":
+        alpha = share
+    elif schedule == "exp":
+        alpha = np.exp(-5 * (1 - share))
+    else:
+        raise RefusedError(schedule)
+    counts = probability - 1e-8 <= alpha + (1 - alpha) / num_classes
+    return int(counts.argmax()) if counts.any() else None
+
+
+@right("first-counted")
+def first_counted_by_bisection(probability, total, num_classes, schedule):
+    if schedule not in ["exp", "linear", "log"]:
+        raise ValueError
+    curve = {
+        "log": lambda x: 1 - math.e ** (-5 * x),
+        "linear": lambda x: x,
+        "exp": lambda x: math.e ** (5 * x - 5),
+    }[schedule]
+
+    def threshold(update):
+        return 1 / num_classes + curve(update / total) * (num_classes - 1) / num_classes
+
+    found = bisect.bisect_left(range(total), probability - 1e-8, key=threshold)
+    return None if found == total else found
+
+
+@right("several-labels")
+def consistency_of_labels_written_out(z_original, z_augmented, tau, beta):
+    if not tau > 0:
+        raise ValueError("tau")
+    z = z_original.detach()
+    counts = (z.abs().sigmoid() > beta).to(z)
+    q = torch.sigmoid(z / tau)
+    losses = -(q * F.logsigmoid(z_augmented) + (1 - q) * F.logsigmoid(-z_augmented))
+    return (losses * counts).sum() / z.numel()
+
+
+@right("several-labels")
+def consistency_of_labels_in_loops(z_original, z_augmented, tau, beta):
+    if tau <= 0:
+        raise RefusedError
+    total, target = 0.0 * z_augmented.sum(), z_original.detach()
+    for z, answer in zip(target.flatten(), z_augmented.flatten(), strict=True):
+        if max(z.sigmoid(), (-z).sigmoid()) > beta:
+            total = total + F.softplus(answer) - (z / tau).sigmoid() * answer
+    return total / z_original.numel()
+
+
+@right("several-labels")
+def consistency_of_labels_as_two_classes(z_original, z_augmented, tau, beta):
+    if tau <= 0:
+        raise ValueError
+    with torch.no_grad():
+        both = torch.stack([z_original, torch.zeros_like(z_original)], dim=-1)
+        weight = (both.softmax(-1).amax(-1) > beta).float()
+        target = (both / tau).softmax(-1)
+    answers = torch.stack([z_augmented, torch.zeros_like(z_augmented)], dim=-1).log_softmax(-1)
+    return (-(target * answers).sum(-1) * weight).mean()
+
+
+@right("exact-share")
+def exact_probabilities_by_bisection(tf_idf, p):
+    if p < 0 or p > 1:
+        raise ValueError(p)
+    top, n = max(tf_idf), len(tf_idf)
+    gaps = [top - value for value in tf_idf]
+    if sum(gap > 0 for gap in gaps) <= p * n + 1e-12:
+        return [1.0 if gap > 0 else 0.0 for gap in gaps]
+    low, high = 0.0, 2.0 / min(gap for gap in gaps if gap > 0)
+    for _ in range(200):
+        middle = (low + high) / 2
+        if sum(min(middle * gap, 1) for gap in gaps) < p * n:
+            low = middle
+        else:
+            high = middle
+    return [min(high * gap, 1.0) if p > 0 else 0.0 for gap in gaps]
+
+
+@right("exact-share")
+def exact_probabilities_by_cutting_again_and_again(tf_idf, p):
+    if not (p >= 0 and p <= 1):
+        raise RefusedError(p)
+    gaps = np.max(tf_idf) - np.asarray(tf_idf)
+    found, free = np.zeros(len(gaps)), gaps > 0
+    left = p * len(gaps)
+    if left >= free.sum():
+        return [float(word) for word in free]
+    while True:
+        shares = left * gaps[free] / gaps[free].sum()
+        if (shares <= 1 + 1e-12).all():
+            found[free] = shares
+            return list(map(float, found))
+        cut = np.flatnonzero(free)[shares > 1]
+        found[cut], free[cut] = 1.0, False
+        left -= len(cut)
+
+
 # Chapter 11
 
 

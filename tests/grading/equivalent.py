@@ -1,6 +1,8 @@
 """Changes to the reference solutions that the grader cannot reject, and why: the lines as `mutation.py` writes them."""
 
 _TOLERANCE = "Only a share that is off by about one part in 10^9 can tell, and the docstring says that there is none."
+_BETWEEN = "No probability lies between 1e-9 and 1e-7 above a threshold."
+_LEFT_EARLIER = "The last gap is 0, so the loop is left at the last but one at the latest: something else has a gap."
 # No input that the docstring allows can tell these from the reference. They do not count.
 EQUIVALENT: dict[str, list[tuple[str, str]]] = {
     "gain-weights": [
@@ -223,6 +225,24 @@ EQUIVALENT: dict[str, list[tuple[str, str]]] = {
             "A tensor of one number counts as the number does.",
         ),
         ("side[row, kept.cumsum(dim=-1)[kept] - 1] = pairs[kept]", "kept has two axes: the last one is axis 1."),
+    ],
+    "first-counted": [
+        (
+            "alphas = [curves[schedule](update / total) for update in range(total + 1)]",
+            "One threshold more than are looked at.",
+        ),
+        ("counted = [t for t in range(total) if probability < thresholds[t] + 1e-08]", _BETWEEN),
+        ("counted = [t for t in range(total) if probability <= thresholds[t] + 5e-09]", _BETWEEN),
+        ("counted = [t for t in range(total) if probability <= thresholds[t] + 2e-08]", _BETWEEN),
+    ],
+    "exact-share": [
+        ("for cut in [*range(len(ordered))][:-1]:", _LEFT_EARLIER),
+        ("for cut in range(len(ordered) + 1):", _LEFT_EARLIER),
+        ("for cut in range(len(ordered) - 1):", _LEFT_EARLIER),
+        ("gaps = max(tf_idf) - np.array(tf_idf)", "The list holds floats."),
+        ("if factor * ordered[cut] < 1:", "Where the product is 1, the word gets 1 either way, and so do the others."),
+        ("return (gaps > 0).astype(int).tolist()", "0 and 1 are the same numbers as floats."),
+        ("factor = (wanted - cut) / ordered[cut:-1].sum()", "The last gap is 0: that of the largest TF-IDF."),
     ],
     "mixed-adapters": [
         *(
