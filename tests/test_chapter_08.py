@@ -121,16 +121,17 @@ def test_texts_that_have_nothing_to_replace(replace):
     assert uda.WordReplacement(["one", "two"]).shares.tolist() == [0.5, 0.5]  # all scores tie
 
 
-def test_back_translation_goes_sentence_by_sentence():
+def test_back_translation_goes_sentence_by_sentence_in_one_go():
     seen = []
 
     def there(sentences):
         seen.append(sentences)
         return [sentence.upper() for sentence in sentences]
 
-    text = "It was late.  Was it? 3.5 miles! "
-    assert uda.back_translate(text, there, lambda sentences: sentences) == "IT WAS LATE. WAS IT? 3.5 MILES!"
-    assert seen == [["It was late.", "Was it?", "3.5 miles!"]]
+    texts = ["It was late.  Was it? 3.5 miles! ", "", "No."]
+    found = uda.back_translate(texts, there, lambda sentences: sentences)
+    assert found == ["IT WAS LATE. WAS IT? 3.5 MILES!", "", "NO."]
+    assert seen == [["It was late.", "Was it?", "3.5 miles!", "", "No."]]
 
 
 @given(SEEDS, st.integers(1, 30))
