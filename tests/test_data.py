@@ -190,7 +190,7 @@ def test_certainty_is_split_by_article():
 def test_german_english_has_whole_sentences_and_shares_none():
     loaded = load_or_skip("german_english")
     pairs = [(split, row["text"], row["german"]) for split in loaded for row in loaded[split]]
-    assert ("Has everyone confirmed they're coming?", "Haben alle zugesagt?") in {pair[1:] for pair in pairs}
+    assert ("I'm looking for a job.", "Ich bin auf Jobsuche.") in {pair[1:] for pair in pairs}
     for text in (text for pair in pairs for text in pair[1:]):
         assert 3 <= len(text.split()) <= 25 and not re.search(r"[/{}\[\]|„]|\bsth\.|\bjdn\.", text), text
     for column in (1, 2):
