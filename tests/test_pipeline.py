@@ -30,7 +30,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         (tmp_path / folder).mkdir()
     (tmp_path / "tlib" / "__init__.py").write_text("def greeting():\n    return 'good morning'\n")
     (tmp_path / "constraints.txt").write_text("numpy==2.4.6\n")
-    (tmp_path / "_config.yml").write_text('title: Tiny\nonly_build_toc_files: true\nexecute:\n  execute_notebooks: "off"\n')
+    (tmp_path / "_config.yml").write_text(
+        'title: Tiny\nonly_build_toc_files: true\nexecute:\n  execute_notebooks: "off"\n'
+    )
     (tmp_path / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nparts:\n  - caption: One\n    chapters:\n"
         "      - file: notebooks/01_first\n        sections:\n          - file: notebooks/02_second\n"
