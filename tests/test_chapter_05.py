@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlib import pretrain
+from tlib import models, pretrain
 
 t5 = pretrain.definitions("05_t5")
 SMALL = {"vocab_size": 40, "sentinels": 4, "d_model": 16, "d_ff": 32, "num_heads": 2, "num_layers": 2}
@@ -90,3 +90,10 @@ def test_the_loss_leaves_padding_out(tiny):
     first, second = (t5.t5_loss(tiny, t5.as_batch([pair])) for pair in (
         ([5, 6, t5.EOS], [7, 8, 9, t5.EOS]), ([10, t5.EOS], [11, t5.EOS])))  # fmt: skip
     torch.testing.assert_close(t5.t5_loss(tiny, batch), (4 * first + 2 * second) / 6)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_network_takes_the_weights_that_ship_and_they_know_more_than_frequencies(seed):
+    weights, card = models.checkpoint(f"t5_mini_spans_{seed}")
+    t5.T5(**card["architecture"]).load_state_dict(weights)
+    assert card["valid_loss_of_pieces"] < card["unigram_loss"] - 0.5
