@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tlib.data import archives, sources
 from tlib.data.catalogue import Archive
+from tlib.pdf import BROWSERS
 
 AXE = Archive(
     "npm",
@@ -58,7 +59,7 @@ def server(site: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium, headless."""
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
         pytest.fail("The site is tested in Chromium, and there is none: install it, e.g. `apt-get install chromium`.")
     with sync_playwright() as playwright:
