@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -33,9 +33,9 @@ def _unique(rows: Rows) -> Rows:
     return list({tuple(words(row["text"])): row for row in reversed(rows)}.values())[::-1]
 
 
-def _copies(rows: Rows) -> list[str]:
-    """One key per row for `_split`, the same for rows that share a run: the words of the first of them."""
-    return [" ".join(words(rows[first]["text"])) for first in groups(_runs(row["text"]) for row in rows)]
+def _copies(rows: Rows, shared: Callable[[dict], set] = lambda row: _runs(row["text"])) -> list[str]:
+    """One key per row for `_split`, the same for rows with something `shared`: the words of the first of them."""
+    return [" ".join(words(rows[first]["text"])) for first in groups(map(shared, rows))]
 
 
 def _split(rows: Rows, keys: list[str], test: float, dev: float) -> dict[str, Rows]:
@@ -123,10 +123,11 @@ def german_english(path: Path) -> dict[str, Rows]:
             if _is_sentence(german) and _is_sentence(english):
                 rows.append({"text": english, "german": german, "entry": number})
     rows = _unique(rows)
-    shared = [
-        {row["entry"], *_runs(row["text"]), *_runs(row["german"]), " ".join(words(row["german"]))} for row in rows
-    ]
-    return _split(rows, [" ".join(words(rows[first]["text"])) for first in groups(shared)], test=0.3, dev=0.05)
+
+    def shared(row: dict) -> set:
+        return {row["entry"], *_runs(row["text"]), *_runs(row["german"]), " ".join(words(row["german"]))}
+
+    return _split(rows, _copies(rows, shared), test=0.3, dev=0.05)
 
 
 def _without_marks(side: str) -> str:
