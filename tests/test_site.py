@@ -201,6 +201,12 @@ def test_page_without_its_marked_place_is_refused(stage: Path) -> None:
         generate(stage)
 
 
+def test_glossary_without_terms_is_refused(stage: Path) -> None:
+    (stage / "book" / "glossary.md").write_text("# Glossary\n", encoding="utf-8")
+    with pytest.raises(site.SiteError, match="glossary.md: the page explains no terms"):
+        generate(stage)
+
+
 def test_readme_table(stage: Path) -> None:
     rows = site.readme_table(stage / "book" / "results").splitlines()
     assert len(rows) == 22

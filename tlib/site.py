@@ -79,7 +79,8 @@ def generate(stage: Path, records: Path) -> None:
     repository's address (`GITHUB_REPOSITORY`, if set) and adds MathJax, so that pages load nothing from elsewhere.
 
     Raises:
-        SiteError: a record without a paper, a page without its marked place, a malformed `GITHUB_REPOSITORY`.
+        SiteError: a record without a paper, a page without its marked place, a glossary without its terms, a malformed
+            `GITHUB_REPOSITORY`.
     """
     import yaml
 
@@ -91,7 +92,7 @@ def generate(stage: Path, records: Path) -> None:
     grading = json.loads((records / "grading.json").read_text(encoding="utf-8"))
     _fill(stage / "book/how-to/instructors.md", "grading", _render(stage, "grading.md.j2", grading=grading))
     year = yaml.safe_load((stage / "_config.yml").read_text(encoding="utf-8"))["copyright"]
-    terms = glossary.terms((stage / "book" / "glossary.md").read_text(encoding="utf-8"))
+    terms = _terms(stage / "book" / "glossary.md")
     for chapter in _chapters(parts):
         notebook = stage / "notebooks" / f"{chapter.slug}.ipynb"
         if notebook.exists() and chapter.finished:
@@ -100,6 +101,13 @@ def generate(stage: Path, records: Path) -> None:
             card = {"chapter": chapter, "colab": colab, "minutes": reading_minutes(notebook), "year": year}
             _insert_card(notebook, _render(stage, "card.md.j2", **card, address=f"https://github.com/{repository}"))
     _add_mathjax(stage / "book" / "_static" / "mathjax")
+
+
+def _terms(page: Path) -> list[str]:
+    try:
+        return glossary.terms(page.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SiteError(f"{page.name}: {error}; explain them there, or mend `tlib.glossary.NOT_LINKED`") from error
 
 
 def readme_table(records: Path) -> str:
