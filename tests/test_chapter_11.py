@@ -67,7 +67,7 @@ def test_what_an_arm_freezes_stays_bit_for_bit(encoder, arm):
     network = network_of(encoder, ARMS[arm])
     cache = adapters.StateCache(encoder, {2, 3})
     before = {name: (p.detach().clone(), p.requires_grad) for name, p in network.named_parameters()}
-    settings = {"lr": 1e-2, "updates": 3, "batch_size": 8, "seed": 0}
+    settings = {"lr": 1e-2, "head_lr": 1e-2, "updates": 3, "batch_size": 8, "seed": 0}
     adapters.train(network, EXAMPLES, **settings, cache=cache)
     for name, parameter in network.named_parameters():
         old, free = before[name]
@@ -108,7 +108,7 @@ def test_padding_changes_nothing(encoder):
 
 def test_a_part_goes_from_one_network_into_another_and_nothing_else_does(encoder):
     first, second = (network_of(encoder, ARMS["adapters"], seed=seed) for seed in (1, 2))
-    adapters.train(first, EXAMPLES, lr=1e-2, updates=2, batch_size=8, seed=0)
+    adapters.train(first, EXAMPLES, lr=1e-2, head_lr=1e-2, updates=2, batch_size=8, seed=0)
     ids, mask, _ = adapters.as_batch(EXAMPLES)
     assert not torch.equal(first(ids, mask), second.eval()(ids, mask))
     adapters.plug_in(second, adapters.own_part(first))
