@@ -127,14 +127,14 @@ class ChapterRecipe:
     tokenizer: str = "english_8k"
 
 
-def _dai(objective: str, corpus: str) -> ChapterRecipe:
+def _dai(objective: str, corpus: str, epochs: int) -> ChapterRecipe:
     settings = {
         "objective": objective,
         "architecture": {"vocab_size": 8000, "embedding_dim": 96, "hidden_size": 128},
         "dropout": 0.1,
         "pieces": 1_100_000,
         "held_out": 20_000,
-        "epochs": 14,
+        "epochs": epochs,
         "lr": 4e-3,
         "seed": 0,
         "batches": {"batch_size": 16, "bptt": 48, "longest": 40},
@@ -143,9 +143,9 @@ def _dai(objective: str, corpus: str) -> ChapterRecipe:
 
 
 DAI = {
-    "dai_lm_film": _dai("lm", "film_reviews"),
-    "dai_sa_film": _dai("sa", "film_reviews"),
-    "dai_lm_general": _dai("lm", "general_english"),
+    "dai_lm_film": _dai("lm", "film_reviews", epochs=14),
+    "dai_sa_film": _dai("sa", "film_reviews", epochs=60),
+    "dai_lm_general": _dai("lm", "general_english", epochs=14),
 }
 
 ELMO = {
