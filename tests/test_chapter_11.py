@@ -140,6 +140,28 @@ def test_lora_merges_into_one_matrix():
     torch.testing.assert_close(lora.merged()(x), lora(x))
 
 
+def test_lora_is_that_of_peft():
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    config = BertConfig(**TINY, **NO_DROPOUT)
+    ours, base = (BertModel(config, add_pooling_layer=False).eval() for _ in range(2))
+    base.load_state_dict(ours.state_dict())
+    settings = {"r": 3, "lora_alpha": 6, "target_modules": ["query", "value"], "init_lora_weights": False}
+    theirs = get_peft_model(base, LoraConfig(**settings)).eval()
+    ours.requires_grad_(False)
+    adapters.free_lora(ours, rank=3)
+    trained = {name: p for name, p in ours.named_parameters() if p.requires_grad}
+    named = {name: p for name, p in theirs.named_parameters() if p.requires_grad}
+    assert sum(p.numel() for p in trained.values()) == sum(p.numel() for p in named.values())
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            module, part, _ = name.rsplit(".", 2)  # ..., a or b, weight
+            parameter.copy_(named[f"base_model.model.{module}.lora_{part.upper()}.default.weight"])
+    ids = torch.randint(5, 50, (2, 9))
+    torch.testing.assert_close(ours(ids).last_hidden_state, theirs(ids).last_hidden_state, atol=1e-5, rtol=0)
+
+
 def test_predictions_come_in_the_examples_order(encoder):
     network = network_of(encoder, ARMS["head"], of_words=True)
     network.first = 0
