@@ -5,6 +5,7 @@ import re
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from tlib import plots
 from tlib.claims import Claim
@@ -34,10 +35,14 @@ def contrast_with_white(colour: str) -> float:
     return 1.05 / (0.05 + float(np.dot(linear, (0.2126, 0.7152, 0.0722))))
 
 
-def test_figures_are_opaque_white_cards():
+def test_figures_are_opaque_white_cards_on_which_all_colours_stand_out():
+    plots.style()
     figure = plots.learning_curves({"scratch": [3.0, 2.0]}, ylabel="loss (nats)")
     assert figure.get_facecolor() == (1, 1, 1, 1)
-    assert all(contrast_with_white(colour) >= 3 for _, colour in plots.MARKS.values())
+    lines = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert all(contrast_with_white(colour) >= 3 for colour in [*lines, *(colour for _, colour in plots.MARKS.values())])
+    text = [plt.rcParams[name] for name in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")]
+    assert all(contrast_with_white(to_hex(colour)) >= 4.5 for colour in text)
 
 
 def test_verdicts_differ_in_shape_and_in_colour():

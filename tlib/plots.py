@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tlib.claims import Claim
 
-BLUE, VERMILION, GREEN, PURPLE, ORANGE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000"
+BLUE, VERMILION, GREEN, PURPLE, BROWN, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7A3B00", "#000000"
 GREY = "#595959"
 MARKS = {"confirmed": ("o", GREEN), "inconclusive": ("D", GREY), "refuted": ("X", VERMILION)}
 
@@ -41,7 +41,7 @@ def style() -> None:
             "figure.constrained_layout.use": True,
             "savefig.facecolor": "white",
             "axes.facecolor": "white",
-            "axes.prop_cycle": cycler(color=[BLUE, VERMILION, GREEN, PURPLE, ORANGE, BLACK]),
+            "axes.prop_cycle": cycler(color=[BLUE, VERMILION, GREEN, PURPLE, BROWN, BLACK]),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
