@@ -13,7 +13,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # Set up again when what the environment is made of changes, and only then.
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help book test check lint serve pdf pretrain clean
+.PHONY: help book test check lint serve pdf links lighthouse pretrain clean
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-15s %s\n", $$1, $$2 }'
 
@@ -40,6 +40,12 @@ serve: book ## Show the website on this machine, at http://127.0.0.1:8000 (PORT=
 
 pdf: book chromium ## Print the book, about 250 pages: _build/transfer-learning-recreated.pdf
 	@$(BIN)/tlib pdf
+
+links: book ## Ask every outside page that the book links to whether it is still there (once a week is enough)
+	@$(BIN)/jupyter-book build --builder linkcheck --path-output _build/links _build/stage
+
+lighthouse: book chromium ## Google's audit of three pages
+	@$(BIN)/python -m pytest -m benchmark --quiet -s tests/site/test_lighthouse.py
 
 pretrain: $(READY) npm ## Train the shipped checkpoints anew, for hours; a stopped run goes on (NAME=... for one)
 	@$(BIN)/tlib pretrain $(NAME)

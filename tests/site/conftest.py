@@ -1,5 +1,6 @@
 """The built site, served on a free port, and a real browser to look at it. `make book` must have run."""
 
+import gzip
 import shutil
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ AXE = Archive(
     "axe-core-4.14.1.tgz",
     "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745",
 )
+COMPRESSED = ("text", "javascript", "json", "svg")  # kinds that web hosts send compressed
 # Without these Chromium speaks to hosts of its own, and as root it does not start at all.
 FLAGS = [
     "--no-sandbox",
@@ -44,13 +46,27 @@ def site() -> Path:
 
 @pytest.fixture(scope="session")
 def server(site: Path) -> Iterator[str]:
-    """Address of a server that serves the site, such as `http://127.0.0.1:40123`."""
+    """Address of a server that serves the site as web hosts do, such as `http://127.0.0.1:40123`."""
 
-    class Quiet(SimpleHTTPRequestHandler):
+    class Host(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """A file, compressed if it is text."""
+            path = Path(self.translate_path(self.path))
+            kind = self.guess_type(str(path))
+            if not path.is_file() or not any(word in kind for word in COMPRESSED):
+                super().do_GET()
+                return
+            body = gzip.compress(path.read_bytes(), 6)
+            self.send_response(200)
+            for name, value in (("Type", kind), ("Encoding", "gzip"), ("Length", str(len(body)))):
+                self.send_header(f"Content-{name}", value)
+            self.end_headers()
+            self.wfile.write(body)
+
         def log_message(self, *_: object) -> None:
             """Say nothing: pytest's output is for failures."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as httpd:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Host, directory=str(site))) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{httpd.server_port}"
         httpd.shutdown()

@@ -1,6 +1,5 @@
 """How heavy pages are, and how soon their main text is there."""
 
-import gzip
 from collections.abc import Iterator
 
 import pytest
@@ -8,7 +7,6 @@ from playwright.sync_api import Browser, Page, Response
 
 pytestmark = pytest.mark.site
 
-COMPRESSED = ("html", "css", "javascript", "json", "svg")  # what web hosts send compressed
 MAIN_TEXT = """() => new Promise(resolve => new PerformanceObserver(
   list => resolve(list.getEntries().at(-1).startTime)).observe({type: 'largest-contentful-paint', buffered: true}))"""
 
@@ -21,13 +19,6 @@ def tab(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def sent(answer: Response) -> int:
-    """Bytes of an answer as a host with gzip sends them."""
-    body = answer.body()
-    kind = answer.headers.get("content-type", "")
-    return len(gzip.compress(body, 6)) if any(word in kind for word in COMPRESSED) else len(body)
-
-
 @pytest.mark.parametrize("path", ["book/index.html", "notebooks/04_bert.html", "book/results.html"])
 def test_a_page_is_light_and_soon_there(path: str, tab: Page, server: str) -> None:
     """At most 1.5 MB sent on the first visit, and the largest text painted within 1.5 seconds."""
@@ -36,7 +27,7 @@ def test_a_page_is_light_and_soon_there(path: str, tab: Page, server: str) -> No
     tab.goto(f"{server}/{path}", wait_until="load")
     tab.evaluate("() => window.MathJax?.startup?.promise")
     painted = tab.evaluate(MAIN_TEXT) / 1000
-    weights = {answer.url: sent(answer) for answer in answers if answer.status == 200}
+    weights = {answer.url: int(answer.headers["content-length"]) for answer in answers if answer.status == 200}
     heaviest = sorted(weights.items(), key=lambda item: -item[1])[:5]
     print(f"{path}: {sum(weights.values()) / 1e6:.2f} MB, main text after {painted:.2f} s")
     assert sum(weights.values()) <= 1_500_000, heaviest
