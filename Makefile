@@ -13,7 +13,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # Set up again when what the environment is made of changes, and only then.
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help book test check lint serve pdf links lighthouse pretrain clean
+.PHONY: help book test check lint serve pdf links lighthouse versions pretrain clean
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-15s %s\n", $$1, $$2 }'
 
@@ -46,6 +46,16 @@ links: book ## Ask every outside page that the book links to whether it is still
 
 lighthouse: book chromium ## Google's audit of three pages
 	@$(BIN)/python -m pytest -m benchmark --quiet -s tests/site/test_lighthouse.py
+
+OLDEST := $(shell sed -nE 's/^ *"(torch|transformers)>=([0-9.]+)",$$/\1==\2/p' pyproject.toml)
+versions: npm ## Two chapters, tiny, with the oldest and the newest torch and transformers that are admitted
+	@for pins in "$(OLDEST)" "torch transformers"; do \
+		rm -rf _build/versions; \
+		$(PYTHON) -m venv _build/versions; \
+		_build/versions/bin/python -m pip install -qq . $$pins; \
+		_build/versions/bin/python -m pip list | grep -E '^(torch|transformers) '; \
+		_build/versions/bin/python tests/programs/tiny_chapter.py 03_ulmfit 11_adapters; \
+	done
 
 pretrain: $(READY) npm ## Train the shipped checkpoints anew, for hours; a stopped run goes on (NAME=... for one)
 	@$(BIN)/tlib pretrain $(NAME)

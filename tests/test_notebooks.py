@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
+from programs.tiny_chapter import SIZES
 
 from tlib.pipeline import Project
 
@@ -99,6 +100,12 @@ def skeleton() -> NotebookNode:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_chapter_keeps_the_contract(path: Path) -> None:
     assert problems(path.stem, nbformat.read(path, 4)) == []
+
+
+@pytest.mark.parametrize(("name", "sizes"), SIZES.items(), ids=list(SIZES))
+def test_the_sizes_of_a_tiny_run_are_those_of_the_chapter(name: str, sizes: dict[str, int]) -> None:
+    source = (ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert all(f'\\"{size}\\": ' in source for size in sizes)
 
 
 def test_every_published_chapter_has_a_committed_record_of_its_claims() -> None:
