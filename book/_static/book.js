@@ -15,13 +15,33 @@ document.addEventListener("DOMContentLoaded", () => {
   home?.setAttribute("aria-label", "Home");
 });
 
-// A box that scrolls sideways must be within reach of the keyboard.
-const reachScrollingBoxes = () =>
-  document.querySelectorAll(".pst-scrollable-table-container, .cell_output .output").forEach((box) => {
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-  });
-window.addEventListener("load", reachScrollingBoxes);
-window.addEventListener("resize", reachScrollingBoxes);
+// A box that scrolls sideways must be within reach of the keyboard. An observer learns its size after each layout,
+// without asking for one.
+document.addEventListener("DOMContentLoaded", () => {
+  const observer = new ResizeObserver((entries) =>
+    entries.forEach(({ target }) => {
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    })
+  );
+  document
+    .querySelectorAll(".pst-scrollable-table-container, .cell_output .output")
+    .forEach((box) => observer.observe(box));
+});
+
+// Formulas are set a few at a time, so that a page with hundreds of them answers in between.
+const FORMULAS_AT_ONCE = 8;
+window.MathJax = {
+  ...window.MathJax,
+  startup: {
+    async pageReady() {
+      const formulas = [...document.querySelectorAll(".math")];
+      while (formulas.length) {
+        await MathJax.typesetPromise(formulas.splice(0, FORMULAS_AT_ONCE));
+        await new Promise((done) => setTimeout(done));
+      }
+    },
+  },
+};
 
 // Results page: show the claims of one verdict, chapter or profile. Without this script all of them are shown.
 document.addEventListener("DOMContentLoaded", () => {

@@ -23,6 +23,7 @@ PROSE = """() => {
 }"""
 MARKUP = r"\{[a-z:-]+\}`|\{[.#]|\$\$|\\begin\{|\\\(|\*\*|^% |^:::|```|\]\("
 
+HEIGHT = "document.documentElement.scrollHeight"
 # Formulas that MathJax did not set, or set with an error.
 UNSET_FORMULAS = """() => [...document.querySelectorAll('article .math')]
   .filter(node => !node.querySelector('mjx-container') || node.querySelector('[data-mml-node=merror]'))
@@ -88,7 +89,11 @@ def test_page(path: str, view: tuple[str, Page, list[str]], server: str, axe: st
 
 def look(page: Page, view: str, axe: str) -> list[str]:
     """What is wrong with a loaded page: its theme, its width, its formulas, its prose, its barriers."""
+    height = page.evaluate(HEIGHT)
+    page.add_style_tag(content="* { content-visibility: visible !important }")  # code out of view is looked at, too
     problems = [f"sticks out: {node}" for node in page.evaluate(STICKING_OUT)]
+    if abs(grown := page.evaluate(HEIGHT) - height) > 20:  # each line is rounded to a 64th of a pixel
+        problems.append(f"code out of view had another height: the page grew by {grown} px")
     theme, width = page.evaluate("[document.documentElement.dataset.theme, document.documentElement.scrollWidth]")
     if theme != VIEWS[view]["color_scheme"]:
         problems.append(f"the theme is {theme}")
