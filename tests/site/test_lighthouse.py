@@ -15,8 +15,8 @@ pytestmark = pytest.mark.benchmark
 PACKAGES = Path(__file__).with_name("lighthouse")  # package.json and its lock
 FLAGS = "--headless=new --no-sandbox --disable-gpu"
 TRIES = 3
-# The least performance. 04 is the longest chapter: 22,000 elements to lay out, and its formulas, hold the browser up.
-PAGES = {"book/index.html": 0.95, "book/results.html": 0.95, "notebooks/04_bert.html": 0.80}
+PAGES = ["book/index.html", "book/results.html", "notebooks/04_bert.html"]  # 04 is the longest chapter
+PERFORMANCE = 0.95
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +43,15 @@ def audit(program: Path, chromium: str, address: str) -> dict[str, float]:
     return {name: found["score"] for name, found in json.loads(said.stdout)["categories"].items()}
 
 
-@pytest.mark.parametrize(("path", "performance"), PAGES.items())
-def test_lighthouse_is_content(path: str, performance: float, program: Path, chromium: str, server: str) -> None:
+@pytest.mark.parametrize("path", PAGES)
+def test_lighthouse_is_content(path: str, program: Path, chromium: str, server: str) -> None:
     """The best of a few tries: whatever else the machine does can only make a page slower."""
     best: dict[str, float] = {}
     for _ in range(TRIES):
         scores = audit(program, chromium, f"{server}/{path}")
         print(f"{path}: {scores}")
         best = {name: max(score, best.get(name, 0.0)) for name, score in scores.items()}
-        if best["performance"] >= performance:
+        if best["performance"] >= PERFORMANCE:
             break
-    assert best["performance"] >= performance
+    assert best["performance"] >= PERFORMANCE
     assert best["accessibility"] == 1
