@@ -4,6 +4,7 @@ Measured on the author page "The training loop measured"."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 import torch
@@ -53,6 +54,20 @@ def first_token_states(encoder: nn.Module, input_ids: torch.Tensor, attention_ma
     context = attention.dropout(scores.softmax(-1)) @ value  # [B, H, 1, D / H]
     attended = last.attention.output(context.transpose(1, 2).flatten(2), first)
     return last.output(last.intermediate(attended), attended)[:, 0]
+
+
+def run_layers(layers: Iterable[nn.Module], states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """States [B, T, D] after some of an encoder's layers; the mask [B, T] is 1 on tokens and 0 on hidden padding."""
+    hidden = (1 - mask[:, None, None, :].to(states.dtype)) * torch.finfo(states.dtype).min
+    for layer in layers:
+        states = layer(states, hidden)
+    return states
+
+
+def mean_state(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean [B, D] of each row's states [B, T, D] that are no padding; zero where all is padding."""
+    weights = mask.to(states.dtype)
+    return torch.einsum("btd,bt->bd", states, weights) / weights.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def use_fast_training(model: nn.Module) -> None:
