@@ -730,6 +730,139 @@ def corrupt_rows_in_numpy(ids, mask, first_sentinel, eos, pad):
     return sides
 
 
+# Chapter 06
+
+
+@right("whole-words")
+def whole_words_word_by_word(ids, words, room, head):
+    if head < 0 or head > room or len(ids) != len(words):
+        raise RefusedError
+    if len(ids) <= room:
+        return ids[:]
+    grouped = [[piece for piece, _ in group] for _, group in groupby(zip(ids, words, strict=True), key=lambda x: x[1])]
+    kept, first = [], 0
+    while first < len(grouped) and len(kept) + len(grouped[first]) <= head:
+        kept += grouped[first]
+        first += 1
+    tail, last = [], len(grouped)
+    while last > first and len(kept) + len(tail) + len(grouped[last - 1]) <= room:
+        last -= 1
+        tail = grouped[last] + tail
+    return kept + tail
+
+
+@right("whole-words")
+def whole_words_by_counting_back(ids, words, room, head):
+    if not (0 <= head <= room and len(ids) == len(words)):
+        raise ValueError("cut")
+    if len(ids) <= room:
+        return list(ids)
+    stop = head
+    while stop > 0 and stop < len(ids) and words[stop] == words[stop - 1]:
+        stop -= 1
+    start = len(ids) - (room - stop)
+    while start < len(ids) and start > 0 and words[start] == words[start - 1]:
+        start += 1
+    return [*ids[:stop], *ids[start:]]
+
+
+@right("layer-rates")
+def rates_by_name_from_the_top(names, num_layers, base, xi):
+    if xi <= 0 or xi > 1:
+        raise ValueError("xi")
+    ladder = list(accumulate([xi] * num_layers, lambda rate, factor: rate * factor, initial=base))
+    rates = {}
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == "embeddings" and len(parts) > 1:
+            rate = ladder[-1]
+        elif parts[0] in {"pooler", "classifier"} and len(parts) > 1:
+            rate = base
+        elif parts[:2] == ["encoder", "layer"] and len(parts) > 3 and parts[2] in map(str, range(num_layers)):
+            rate = ladder[num_layers - 1 - int(parts[2])]
+        else:
+            raise RefusedError(name)
+        rates[name] = rate
+    if len(rates) < len(names):
+        raise ValueError("twice")
+    return rates
+
+
+@right("layer-rates")
+def rates_by_name_by_prefixes(names, num_layers, base, xi):
+    if not (xi > 0 and xi <= 1) or len(set(names)) != len(names):
+        raise ValueError
+    places = {f"encoder.layer.{layer}.": layer + 1 for layer in range(num_layers)}
+    places |= {"embeddings.": 0, "pooler.": num_layers, "classifier.": num_layers}
+
+    def place(name):
+        fitting = [depth for prefix, depth in places.items() if name.startswith(prefix)]
+        if not fitting:
+            raise ValueError(name)
+        return fitting[0]
+
+    return {name: base * xi ** (num_layers - place(name)) for name in names}
+
+
+@right("layer-accuracies")
+def layer_accuracies_in_loops(hidden, labels, folds, penalty):
+    if not penalty > 0 or len(set(folds.tolist())) == 1:
+        raise RefusedError
+    classes = sorted(set(labels.tolist()))
+    found = []
+    for layer in hidden.numpy().astype(np.float64):
+        hits = 0
+        for fold in sorted(set(folds.tolist())):
+            known = folds.numpy() != fold
+            y = np.array([[float(label == k) for k in classes] for label in labels.tolist()])
+            x, mean, prior = layer[known], layer[known].mean(0), y[known].mean(0)
+            weights = np.linalg.inv((x - mean).T @ (x - mean) + penalty * np.eye(x.shape[1])) @ (x - mean).T
+            scores = (layer[~known] - mean) @ (weights @ (y[known] - prior)) + prior
+            hits += sum(classes[k] == label for k, label in zip(scores.argmax(1), labels[~known].tolist(), strict=True))
+        found.append(hits / len(labels))
+    return torch.tensor(found, dtype=torch.float32)
+
+
+@right("layer-accuracies")
+def layer_accuracies_by_kernels(hidden, labels, folds, penalty):
+    groups = folds.unique()
+    if penalty <= 0 or groups.numel() < 2:
+        raise ValueError("no")
+    classes = labels.unique()
+    y = (labels[:, None] == classes).double()
+    right_ones = torch.zeros(hidden.shape[:2], dtype=torch.bool)
+    for group in groups.tolist():
+        known, out = torch.nonzero(folds != group)[:, 0], torch.nonzero(folds == group)[:, 0]
+        for number, states in enumerate(hidden.double()):
+            x, prior = states - states[known].mean(dim=0), y[known].mean(dim=0)
+            kernel = x[known] @ x[known].T + penalty * torch.eye(len(known), dtype=torch.float64)
+            scores = x[out] @ x[known].T @ torch.linalg.solve(kernel, y[known] - prior) + prior
+            right_ones[number, out] = classes[scores.argmax(dim=1)] == labels[out]
+    return right_ones.float().mean(dim=1)
+
+
+@right("attend-windows")
+def attend_windows_text_by_text(vectors, text, query, num_texts):
+    if any(not 0 <= number < num_texts for number in text.tolist()):
+        raise RefusedError
+    rows = []
+    for number in range(num_texts):
+        own = vectors[text == number]
+        rows.append((own @ query).softmax(dim=0) @ own if len(own) else 0 * vectors.sum(dim=0) + 0 * query)
+    return torch.stack(rows)
+
+
+@right("attend-windows")
+def attend_windows_with_a_mask(vectors, text, query, num_texts):
+    if (text < 0).any() or (text >= num_texts).any():
+        raise ValueError
+    own = text == torch.arange(num_texts)[:, None]
+    scores = torch.where(own, vectors @ query, torch.finfo(torch.float32).min)
+    if len(text) == 0:
+        return torch.zeros(num_texts, vectors.shape[1]) + vectors.sum(0) + 0 * query
+    return (scores.softmax(dim=1) * own) @ vectors
+
+
 # Chapter 08
 
 

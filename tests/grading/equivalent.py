@@ -226,6 +226,76 @@ EQUIVALENT: dict[str, list[tuple[str, str]]] = {
         ),
         ("side[row, kept.cumsum(dim=-1)[kept] - 1] = pairs[kept]", "kept has two axes: the last one is axis 1."),
     ],
+    "whole-words": [
+        ("if len(ids) < room:", "A text of just the room is cut into two parts that are all of it."),
+        ("return ids", "It is a list already, with the same items."),
+        ("if len(words) <= room:", "ids and words are equally long there."),
+        (
+            "begins = [i for i in range(len(ids)) if i == 0 or words[i] != words[i - 1]] + [len(words)]",
+            "ids and words are equally long there.",
+        ),
+        (
+            "begins = [i for i in range(len(ids)) if i <= 0 or words[i] != words[i - 1]] + [len(ids)]",
+            "No place in a list is below 0.",
+        ),
+        (
+            "begins = [i for i in range(len(ids)) if i == 0 or words[i] > words[i - 1]] + [len(ids)]",
+            "The numbers of the words rise.",
+        ),
+        (
+            "begins = [i for i in range(len(words)) if i == 0 or words[i] != words[i - 1]] + [len(ids)]",
+            "ids and words are equally long there.",
+        ),
+        (
+            "start_of_tail = min((place for place in begins if len(words) - place <= room - end_of_head))",
+            "ids and words are equally long there.",
+        ),
+    ],
+    "layer-rates": [
+        ("if first in ('classifier', 'pooler') and rest:", "The order of a choice does not matter."),
+        (
+            "steps = num_layers - 1 - float(rest[1])",
+            "A power of a float with a whole exponent, int or float, is the same.",
+        ),
+    ],
+    "layer-accuracies": [
+        ("y = F.one_hot(gold).double()", "Every class occurs, so the largest number tells how many there are."),
+        ("return right / len(folds)", "There are as many folds as labels."),
+        (
+            "gram = x.mT @ x + penalty * torch.eye(x.size(2))",
+            "The unit matrix is exact in every type, and the sum has the larger one.",
+        ),
+        ("right += (scores.argmax(dim=2) == gold[out]).sum(dim=-1)", "The classes [L, n] have two axes."),
+        (
+            "scores = held @ torch.linalg.solve(gram, x.mT @ (target + prior)) + prior",
+            "The columns of x add up to zero, so a constant in y has no part in x^T y.",
+        ),
+        (
+            "scores = held @ torch.linalg.solve(gram, x.mT @ target) + prior",
+            "The columns of x add up to zero, so a constant in y has no part in x^T y.",
+        ),
+    ],
+    "attend-windows": [
+        ("largest = lowest.scatter_reduce(-1, text, scores.detach(), 'amax')", "The scores have one axis."),
+        (
+            "largest = lowest.scatter_reduce(0, text, scores, 'amax')",
+            "What is subtracted from all scores of a text cancels, and so does its gradient.",
+        ),
+        ("total = scores.new_zeros(num_texts).index_add(-1, text, shares)", "The shares have one axis."),
+        (
+            "if len(vectors) and (text.min() < 0 or text.max() >= num_texts):",
+            "There are as many vectors as entries of text.",
+        ),
+        ("weighted = vectors * (shares / total[text]).unsqueeze(-1)", "The shares have one axis before."),
+        (
+            "return query.new_zeros(num_texts, vectors.size(1)).index_add(0, text, weighted)",
+            "The query has the vectors' type.",
+        ),
+        (
+            "return vectors.new_zeros(num_texts, vectors.size(-1)).index_add(0, text, weighted)",
+            "The vectors have two axes: the last one is axis 1.",
+        ),
+    ],
     "first-counted": [
         (
             "alphas = [curves[schedule](update / total) for update in range(total + 1)]",

@@ -21,6 +21,7 @@ CHAPTERS = {
     "03_ulmfit": "chapter_03",
     "04_bert": "chapter_04",
     "05_t5": "chapter_05",
+    "06_how-to-fine-tune-bert": "chapter_06",
     "08_uda": "chapter_08",
     "11_adapters": "chapter_11",
 }
