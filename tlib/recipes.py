@@ -35,6 +35,15 @@ CORPORA = {
     },
 }
 
+# What chapter 06 goes on pretraining with: reviews of one film, and fields and entries of a line or two, make documents.
+_REVIEWS = {"long_reviews": 1}
+_FILMS = _REVIEWS | {"rotten_tomatoes": 10, "rotten_tomatoes/plots": 1}
+CORPORA |= {
+    "task_reviews": _REVIEWS,
+    "film_domain": _FILMS,
+    "all_domains": _FILMS | {"bbc_news": 1, "factbook": 20, "foldoc": 5},
+}
+
 CORPORA["general_english_but_factbook"] = {  # of whose fields chapter 05 asks questions
     source: rows for source, rows in CORPORA["general_english"].items() if source != "factbook"
 }
@@ -242,6 +251,20 @@ T5 = {  # of those that chapter 05 is to have, what is trained so far: its notes
     f"t5_mini_{objective}_{seed}": _t5(objective, 64, 9_000, seed)
     for objective, seeds in {"spans": (0, 1), "gaps": (0, 1), "whole": (0, 1), "rest": (0,), "order": (0,)}.items()
     for seed in seeds
+}
+
+
+def _further(corpus: str) -> ChapterRecipe:
+    settings = {"batch_size": 16, "max_length": 64, "updates": 3_000, "lr": 1e-4, "warmup": 0.1}
+    settings |= {"rank": 12, "held_out": 156, "seed": 0}
+    tested_on = ("long_reviews", "rotten_tomatoes", "bbc_news")
+    return ChapterRecipe("06_how-to-fine-tune-bert", "further_pretrain", corpus, settings, tested_on, "bert_8k")
+
+
+FURTHER = {  # of chapter 06, not among RECIPES before they are trained
+    "further_task": _further("task_reviews"),
+    "further_domain": _further("film_domain"),
+    "further_all": _further("all_domains"),
 }
 
 CHAPTER: dict[str, ChapterRecipe] = {**DAI, **ELMO, **BERT, **T5}

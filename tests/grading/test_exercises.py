@@ -336,7 +336,7 @@ def test_the_notebook_says_whose_assignment_it_is_and_what_it_is_worth(chapter: 
     notebook = student_notebook(chapter)
     assert notebook.metadata.tlib.assignment == chapter
     points = sum(exercise.points for exercise in task(chapter).exercises)
-    assert f"3 exercises, {points} points" in notebook.cells[0].source
+    assert f"{len(task(chapter).exercises)} exercises, {points} points" in notebook.cells[0].source
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
 
 

@@ -91,7 +91,8 @@ def refused_names(rng: np.random.Generator) -> Cases:
         "bert.embeddings.word", "encoder.layer.3.query", "encoder.layer.x.query", "encoder.layers.1.query", "cls.bias",
         "encoder.layer.-1.query", "encoder.norm.1.weight", "embeddingsword", "classifiers.bias", "poolers.dense", "",
         "encoder.layer.1", "encoder.1.query.bias",
-        "bert.layer.1.query", "model.layer.1.query", "encoder.block.1.query", "classifier", "embeddings", "pooler", "encoder", "encoder.layer",
+        "bert.layer.1.query", "model.layer.1.query", "encoder.block.1.query",
+        "classifier", "embeddings", "pooler", "encoder", "encoder.layer",
     ]  # fmt: skip
     bad = [([*good, name], 3, 1.0, 0.9) for name in odd]
     return [*bad, *((name, 3, 1.0, 0.9) for name in ([*good, good[1]], [good[3], good[3]])), (good, 3, 1.0, 0.9)]
