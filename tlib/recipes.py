@@ -35,7 +35,7 @@ CORPORA = {
     },
 }
 
-# What chapter 06 goes on pretraining with: reviews of one film, and fields and entries of a line or two, make documents.
+# What chapter 06 goes on pretraining with. Ten sentences about a film, some fields or entries make a document.
 _REVIEWS = {"long_reviews": 1}
 _FILMS = _REVIEWS | {"rotten_tomatoes": 10, "rotten_tomatoes/plots": 1}
 CORPORA |= {
