@@ -402,6 +402,7 @@ def test_more_pretraining_learns_leaves_the_word_embeddings_and_says_what_it_cos
     settings_ = {"updates": 3, "batch_size": 4, "max_length": 24, "lr": 1e-3, "warmup": 0.1, "rank": 2, "held_out": 4}
     change, card = tune.further_pretrain(documents, None, seed=0, **settings_)
     assert len(card["losses"]) == card["updates"] == 3 and 3 * 4 * 5 < card["tokens_seen"] <= 3 * 4 * 24
+    assert card["architecture"] == {"hidden_size": 16, "vocab_size": 60} and card["encoder"] == "minilm"
     assert card["rank"] == 2 and card["valid_loss"] == card["valid_loss_before"] == 4.0
     assert not any("word_embeddings" in name for name in change)
     assert any(name.endswith("query.weight/left") for name in change) and any("pooler" in name for name in change)
