@@ -23,8 +23,16 @@ STAND_IN = "your_account/transfer-learning-recreated"
 CLAIM_COLUMNS = ("id", "statement", "metric", "kind", "margin", "effect", "low", "high", "verdict", "expected", "seeds")
 CLAIM_COLUMNS += ("items", "paper", "reported")
 MATHJAX = ("3.2.2", "1b9c0a1c44df864e915690558e72adb9cc5203360daefd385084ced3b6c64c09")
-MATHJAX_FILE = "tex-chtml-full.js"  # one file with every TeX extension; of the fonts, a page loads what it needs
-MATHJAX_FONTS = "output/chtml/fonts/woff-v2"
+MATHJAX_PARTS = (  # what book.js names, at half of the size of the one file with all; extensions and fonts at need
+    "startup.js",
+    "core.js",
+    "input/tex.js",
+    "input/tex/extensions/*.js",
+    "output/chtml.js",
+    "output/chtml/fonts/tex.js",
+    "output/chtml/fonts/woff-v2/*.woff",
+    "a11y/assistive-mml.js",
+)
 CODE_CELL = re.compile(r'(<div class="cell_input docutils container")(>.*?</pre>)', re.DOTALL)
 
 
@@ -247,13 +255,14 @@ def _add_mathjax(folder: Path) -> None:
 
     version, sha256 = MATHJAX
     archive = Archive("npm", "mathjax", version, f"mathjax-{version}.tgz", sha256)
+    path, package = sources.fetch(archive, "MathJax, for the website"), "package/es5/"
     folder.mkdir(parents=True, exist_ok=True)
-    path = sources.fetch(archive, "MathJax, for the website")
-    for name, member in ((MATHJAX_FILE, f"package/es5/{MATHJAX_FILE}"), ("LICENSE", "package/LICENSE")):
-        (folder / name).write_bytes(archives.member(path, member))
-    (folder / MATHJAX_FONTS).mkdir(parents=True, exist_ok=True)
-    for member, content in archives.members(path, f"package/es5/{MATHJAX_FONTS}/*.woff"):
-        (folder / MATHJAX_FONTS / Path(member).name).write_bytes(content)
+    (folder / "LICENSE").write_bytes(archives.member(path, "package/LICENSE"))
+    for part in MATHJAX_PARTS:
+        for member, content in archives.members(path, package + part):
+            target = folder / member.removeprefix(package)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
 
 
 def lighten(html: Path) -> None:

@@ -28,10 +28,12 @@ document.addEventListener("DOMContentLoaded", () => {
     .forEach((box) => observer.observe(box));
 });
 
-// Formulas are set a few at a time, so that a page with hundreds of them answers in between.
+// Of MathJax only what setting formulas and reading them aloud needs, not its menu. Formulas are set a few at a time, so
+// that a page with hundreds of them answers in between.
 const FORMULAS_AT_ONCE = 8;
 window.MathJax = {
   ...window.MathJax,
+  loader: { load: ["core", "input/tex", "output/chtml", "a11y/assistive-mml"] },
   startup: {
     async pageReady() {
       const formulas = [...document.querySelectorAll(".math")];
