@@ -17,16 +17,15 @@ document.addEventListener("DOMContentLoaded", () => {
 
 // A box that scrolls sideways must be within reach of the keyboard. An observer learns its size after each layout,
 // without asking for one.
-document.addEventListener("DOMContentLoaded", () => {
-  const observer = new ResizeObserver((entries) =>
-    entries.forEach(({ target }) => {
-      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
-    })
-  );
-  document
-    .querySelectorAll(".pst-scrollable-table-container, .cell_output .output")
-    .forEach((box) => observer.observe(box));
-});
+const scrollers = new ResizeObserver((entries) =>
+  entries.forEach(({ target }) => {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+  })
+);
+const reachByKeyboard = (selector) => document.querySelectorAll(selector).forEach((box) => scrollers.observe(box));
+document.addEventListener("DOMContentLoaded", () =>
+  reachByKeyboard(".pst-scrollable-table-container, .cell_output .output")
+);
 
 // Of MathJax only what setting formulas and reading them aloud needs, not its menu. Formulas are set a few at a time, so
 // that a page with hundreds of them answers in between.
@@ -41,6 +40,7 @@ window.MathJax = {
         await MathJax.typesetPromise(formulas.splice(0, FORMULAS_AT_ONCE));
         await new Promise((done) => setTimeout(done));
       }
+      reachByKeyboard('mjx-container[display="true"]');
     },
   },
 };
