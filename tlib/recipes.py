@@ -255,7 +255,7 @@ T5 = {"t5_small_en": _t5("spans", 128, 27_000)} | {
 
 
 def _further(corpus: str) -> ChapterRecipe:
-    settings = {"batch_size": 16, "max_length": 64, "updates": 3_000, "lr": 1e-4, "warmup": 0.1}
+    settings = {"batch_size": 16, "max_length": 64, "updates": 3_000, "lr": 2e-4, "warmup": 0.1}
     settings |= {"rank": 12, "held_out": 156, "seed": 0}
     tested_on = ("long_reviews", "rotten_tomatoes", "bbc_news")
     return ChapterRecipe("06_how-to-fine-tune-bert", "further_pretrain", corpus, settings, tested_on, "bert_8k")
