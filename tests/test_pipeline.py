@@ -41,8 +41,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     for name in ("01_first", "02_second"):
         write_notebook(tmp_path, name, CELL, RECORD.format(name=name))
     monkeypatch.setenv("TLIB_CACHE", str(tmp_path / "cache"))
-    site = SimpleNamespace(generate=lambda stage, records: None, lighten=lambda html: None)
-    monkeypatch.setattr(pipeline, "site", site)
+    monkeypatch.setattr(pipeline, "site", SimpleNamespace(generate=lambda stage, records: None))
+    monkeypatch.setattr(pipeline, "pages", SimpleNamespace(lighten=lambda html: None))
     return Project(tmp_path)
 
 

@@ -173,28 +173,6 @@ def test_formulas_need_nothing_from_elsewhere(stage: Path) -> None:
     assert len(parts) == 4 and all(f"{part}.js" in files for part in parts)
 
 
-def test_icons_are_not_loaded_twice(tmp_path: Path) -> None:
-    scripts = tmp_path / "_static" / "vendor" / "fontawesome" / "6.5.2" / "js"
-    scripts.mkdir(parents=True)
-    (scripts / "all.min.js").touch()
-    page = tmp_path / "book" / "index.html"
-    page.parent.mkdir()
-    kept = '<script src="../_static/book.js"></script>\n<link href="../_static/vendor/fontawesome/6.5.2/css/all.css" />'
-    page.write_text(f'<script src="../_static/vendor/fontawesome/6.5.2/js/all.min.js?digest=a"></script>\n{kept}')
-    site.lighten(tmp_path)
-    assert page.read_text() == kept and not scripts.exists()
-
-
-def test_lines_of_code_are_noted(tmp_path: Path) -> None:
-    opening = '<div class="cell_input docutils container"'
-    code = '>\n<div class="highlight"><pre><span></span>first\n\n<span class="n">third</span>\n</pre></div>\n</div>\n'
-    page = tmp_path / "chapter.html"
-    page.write_text(f"<p>\n</p>{opening}{code}<pre>an output\n</pre>{opening}{code}")
-    site.lighten(tmp_path)
-    noted = f'{opening} style="--lines: 3"{code}'
-    assert page.read_text() == f"<p>\n</p>{noted}<pre>an output\n</pre>{noted}"
-
-
 def test_malformed_repository_is_refused(stage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_REPOSITORY", "https://github.com/someone/book")
     with pytest.raises(site.SiteError, match="expected owner/name"):

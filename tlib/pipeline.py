@@ -22,14 +22,14 @@ import nbformat
 import yaml
 from filelock import FileLock, Timeout
 
-from tlib import data, paths, site, store
+from tlib import data, pages, paths, site, store
 from tlib.course.exercises import without_solutions
 
 WORKERS = 2
 # Seconds after which a cell counts as hung: several times each profile's budget for a whole chapter.
 CELL_TIMEOUT = {"laptop": 1800, "colab": 3 * 3600, "paper": 30 * 24 * 3600}
 # What makes the book and the courses around the chapters. No chapter uses it, so a change in it re-runs none.
-BOOK_ONLY = {"cli.py", "site.py", "drawings.py", "glossary.py", "pdf.py", "course"}
+BOOK_ONLY = {"cli.py", "site.py", "pages.py", "drawings.py", "glossary.py", "pdf.py", "course"}
 
 
 class BookError(RuntimeError):
@@ -252,7 +252,7 @@ def _build_site(project: Project, stage: Path) -> Path:
         plain = re.sub(r"\x1b\[[\d;]*m", "", built.stdout)
         problems = [line for line in plain.splitlines() if "WARNING" in line or "ERROR" in line]
         raise BookError("the site was not built:\n" + ("\n".join(problems) or plain[-4000:]))
-    site.lighten(output / "_build" / "html")
+    pages.lighten(output / "_build" / "html")
     key_file.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)
     (output / "_build" / "html").rename(html)

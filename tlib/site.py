@@ -8,7 +8,6 @@ import csv
 import json
 import os
 import re
-import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,6 @@ MATHJAX_PARTS = (  # what book.js names, at half of the size of the one file wit
     "output/chtml/fonts/woff-v2/*.woff",
     "a11y/assistive-mml.js",
 )
-CODE_CELL = re.compile(r'(<div class="cell_input docutils container")(>.*?</pre>)', re.DOTALL)
 
 
 class SiteError(RuntimeError):
@@ -263,24 +261,3 @@ def _add_mathjax(folder: Path) -> None:
             target = folder / member.removeprefix(package)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-
-
-def lighten(html: Path) -> None:
-    """Make a built site quicker to load and to lay out.
-
-    Takes out what the theme loads twice: its icons, as a font and as 1.5 MB of script. Notes the lines of each cell of
-    code (`--lines`), by which the style sheet keeps its place until it comes into view.
-    """
-    for page in html.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        text = re.sub(r"<script src=\"[^\"]*/fontawesome/[^\"]*\"></script>\n?", "", text)
-        text = CODE_CELL.sub(_note_lines, text)
-        page.write_text(text, encoding="utf-8")
-    for scripts in html.glob("_static/vendor/fontawesome/*/js"):
-        shutil.rmtree(scripts)
-
-
-def _note_lines(cell: re.Match[str]) -> str:
-    opening, rest = cell.groups()
-    lines = rest.count("\n", rest.index("<pre>"))
-    return f'{opening} style="--lines: {lines}"{rest}'
