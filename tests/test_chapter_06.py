@@ -262,40 +262,48 @@ def test_one_document_is_not_enough():
         tune.next_sentence_rows([[[5, 6], [7]]], 20, random.Random(0))
 
 
-def test_texts_become_sentences_of_pieces():
-    def tokenizer(parts, **how):
-        return {"input_ids": [[len(word) for word in part.split()] for part in parts]}
+class Lengths:
+    """A tokenizer: the length of each word."""
 
-    found = tune.sentences_of(["It is so. Why not?\n\nYes", "  \n", "a b c d e"], tokenizer, longest=3)
+    def encode_batch_fast(self, parts, add_special_tokens):
+        assert not add_special_tokens
+        return [SimpleNamespace(ids=[len(word) for word in part.split()]) for part in parts]
+
+
+def test_texts_become_sentences_of_pieces():
+    found = tune.sentences_of(["It is so. Why not?\n\nYes", "  \n", "a b c d e"], Lengths(), longest=3)
     assert found == [[[2, 2, 3], [3, 4], [3]], [[1, 1, 1], [1, 1]]]
 
 
-def head_of(network) -> dict[str, torch.Tensor]:
-    parts = {"transform.dense": network.dense, "transform.LayerNorm": network.norm}
-    named = {f"cls.predictions.{n}.{k}": v for n, part in parts.items() for k, v in part.state_dict().items()}
-    return named | {"cls.predictions.bias": network.bias.detach()}
-
-
-def test_both_heads_agree_with_the_library(encoder):
+@pytest.fixture
+def network() -> BertForPreTraining:
     torch.manual_seed(2)
-    network = tune.PretrainingNetwork(encoder).eval()
-    nn.init.normal_(network.bias)
-    other = tune.PretrainingNetwork(encoder).load_head(head_of(network))
-    assert torch.equal(other.bias, network.bias) and torch.equal(other.dense.weight, network.dense.weight)
-    library = BertForPreTraining(encoder.config).eval()
-    named = {f"bert.{k}": v for k, v in encoder.state_dict().items()} | head_of(network)
-    named |= {f"cls.seq_relationship.{k}": v for k, v in network.next_sentence.state_dict().items()}
-    missing = library.load_state_dict(named, strict=False).missing_keys
-    assert all("decoder" in name for name in missing)
-    library.tie_weights()
+    return BertForPreTraining(BertConfig(**SIZES)).eval()
+
+
+def test_the_loss_is_the_librarys(network):
     ids = torch.tensor([[1, 7, 8, 9, 2, 12, 2], [1, 11, 2, 14, 2, 0, 0]])
     mask, segments = (ids != 0).long(), torch.tensor([[0] * 5 + [1] * 2, [0] * 3 + [1] * 2 + [0] * 2])
     labels = torch.full_like(ids, tune.IGNORE)
     labels[0, 2], labels[1, 1] = 30, 40
     is_random = torch.tensor([0, 1])
-    theirs = library(ids, attention_mask=mask, token_type_ids=segments, labels=labels, next_sentence_label=is_random)
+    theirs = network(ids, attention_mask=mask, token_type_ids=segments, labels=labels, next_sentence_label=is_random)
     loss = tune.pretraining_loss(network, (ids, mask, segments, labels, is_random))
     torch.testing.assert_close(loss, theirs.loss)
+
+
+def test_the_small_bert_ships_with_both_heads_and_tells_random_sentences():
+    network, tokenizer = tune.small_bert()
+    a, b = tune.pieces_of(["The ship sailed north.", "It reached the coast of the island."], tokenizer)
+    assert network.training is False and max(a + b) < tune.PIECES
+    words = ["[PAD]", "[CLS]", "[SEP]", "[MASK]"]
+    assert [tokenizer.token_to_id(word) for word in words] == [tune.PAD, tune.CLS, tune.SEP, tune.MASK]
+    masked = [tune.CLS, *tune.pieces_of(["the capital of the"], tokenizer)[0], tune.MASK, tune.SEP]
+    with torch.no_grad():
+        out = network(torch.tensor([masked]))
+    assert out.prediction_logits.shape == (1, len(masked), tune.PIECES) and out.seq_relationship_logits.shape == (1, 2)
+    decoder, words = network.cls.predictions.decoder.weight, network.bert.embeddings.word_embeddings.weight
+    assert decoder.data_ptr() == words.data_ptr()
 
 
 def test_pretraining_batches_follow_from_the_seed_and_mark_the_second_segment():
@@ -312,12 +320,18 @@ def test_pretraining_batches_follow_from_the_seed_and_mark_the_second_segment():
     assert ids.shape[1] <= 24 and ids.shape == mask.shape == segments.shape == labels.shape
     assert (segments <= mask).all() and segments.sum(dim=1).min() >= 2
     starts = segments.argmax(dim=1)
-    assert (ids[torch.arange(len(ids)), starts - 1] == 102).all(), "the second segment stands behind [SEP]"
+    assert (ids[torch.arange(len(ids)), starts - 1] == tune.SEP).all(), "the second segment stands behind [SEP]"
     assert set(is_random.tolist()) <= {0, 1}
 
 
-def test_the_measure_of_forgetting_is_the_mean_loss_of_each_rows_masked_pieces(encoder, monkeypatch):
-    network = tune.PretrainingNetwork(encoder).eval()
+def test_a_short_last_batch_of_a_pass_is_filled_up_from_its_beginning():
+    rng = random.Random(1)
+    documents = [rows_of(rng, [7, 5, 9, 8]) for _ in range(5)]
+    batches = tune.PretrainingBatches(documents, batch_size=4, max_length=24, updates=60, seed=0)
+    assert all(len(batches[update][0]) == 4 for update in range(60)), "passes differ in their number of rows"
+
+
+def test_the_measure_of_forgetting_is_the_mean_loss_of_each_rows_masked_pieces(network, monkeypatch):
     rows = [[1, *row, 2] for row in rows_of(random.Random(3), [12, 20, 9])]
     monkeypatch.setitem(tune.further_pretrain.__globals__, "mask_pieces", lambda ids, real, generator: (
         torch.where(torch.arange(ids.size(1)) == 3, 4, ids),
@@ -328,7 +342,7 @@ def test_the_measure_of_forgetting_is_the_mean_loss_of_each_rows_masked_pieces(e
         ids = torch.tensor([row])
         ids[0, 3] = 4
         with torch.no_grad():
-            scores = network.word_scores(encoder(ids).last_hidden_state[0, 3])
+            scores = network(ids).prediction_logits[0, 3]
         assert loss == pytest.approx(nn.functional.cross_entropy(scores, torch.tensor(row[3])).item(), abs=0.1)
 
 
@@ -381,51 +395,43 @@ def test_a_change_of_another_model_is_refused(encoder):
         tune.apply_change(encoder, {"nothing.here/left": torch.zeros(1, 2), "nothing.here/right": torch.zeros(1, 2)})
 
 
-def test_more_pretraining_learns_leaves_the_word_embeddings_and_says_what_it_cost(encoder, monkeypatch):
-    def tokenizer(parts, **how):
-        return {"input_ids": [[5 + ord(letter) % 50 for letter in part] for part in parts]}
+class Letters:
+    """A tokenizer: a piece for each letter."""
 
-    start = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    head = head_of(tune.PretrainingNetwork(encoder))
-    masks = tune.mask_pieces
+    def encode_batch_fast(self, parts, add_special_tokens):
+        return [SimpleNamespace(ids=[5 + ord(letter) % 50 for letter in part]) for part in parts]
+
+
+def test_more_pretraining_learns_and_says_what_it_cost(network, monkeypatch):
+    start = {name: tensor.clone() for name, tensor in network.bert.state_dict().items()}
+    dev = {"dev": {"text": ["a held out article, of a bank", "another one"] * 3}}
     fakes = SimpleNamespace(
-        models=SimpleNamespace(encoder=lambda name: (encoder, tokenizer), checkpoint=lambda name: (head, {})),
-        data=SimpleNamespace(load=lambda name: {"dev": {"text": ["a held out review, of a film", "another one"] * 3}}),
-        encoding=encoding, training=training, batching=__import__("tlib").batching,
+        data=SimpleNamespace(load=lambda name: dev), encoding=encoding, training=training,
+        batching=__import__("tlib").batching,
     )  # fmt: skip
     names = tune.further_pretrain.__globals__
     monkeypatch.setitem(names, "tlib", fakes)
-    monkeypatch.setitem(names, "mask_pieces", lambda i, real, g: masks(i.clamp(max=59), real, g, SPECIAL))
-    monkeypatch.setattr(tune.PretrainingBatches, "__getitem__", clamped(tune.PretrainingBatches.__getitem__))
-    monkeypatch.setitem(names, "masked_word_loss", lambda network, rows: np.array([float(len(rows))]))
+    monkeypatch.setitem(names, "small_bert", lambda dropout: (network, None))
+    monkeypatch.setitem(names, "PIECES", 60)
     documents = ["The ship sailed north. It was cold. Ice came.", "War or peace? Nobody knew. Winter came."] * 4
-    settings_ = {"updates": 3, "batch_size": 4, "max_length": 24, "lr": 1e-3, "warmup": 0.1, "rank": 2, "held_out": 4}
-    change, card = tune.further_pretrain(documents, None, seed=0, **settings_)
+    settings_ = {"updates": 3, "batch_size": 4, "max_length": 24, "lr": 1e-2, "warmup": 0.1, "rank": 2, "held_out": 4}
+    change, card = tune.further_pretrain(documents, Letters(), seed=0, **settings_)
     assert len(card["losses"]) == card["updates"] == 3 and 3 * 4 * 5 < card["tokens_seen"] <= 3 * 4 * 24
-    assert card["architecture"] == {"hidden_size": 16, "vocab_size": 60} and card["encoder"] == "minilm"
-    assert card["rank"] == 2 and card["valid_loss"] == card["valid_loss_before"] == 4.0
-    assert not any("word_embeddings" in name for name in change)
-    assert any(name.endswith("query.weight/left") for name in change) and any("pooler" in name for name in change)
-    now = encoder.state_dict()
-    assert torch.equal(now["embeddings.word_embeddings.weight"], start["embeddings.word_embeddings.weight"])
+    assert card["architecture"] == {"hidden_size": 16, "vocab_size": 60} and card["base"] == "bert_small"
+    assert card["rank"] == 2 and card["valid_loss"] < card["valid_loss_before"], "letters are soon learned"
+    assert all(any(part in name for name in change) for part in ("word_embeddings", "query.weight/left", "pooler"))
+    rebuilt = BertModel(network.config)
+    rebuilt.load_state_dict(start)
+    tune.apply_change(rebuilt, change)
+    for name, parameter in rebuilt.named_parameters():
+        torch.testing.assert_close(parameter, network.bert.get_parameter(name))
 
 
-def clamped(getitem):
-    """Batches of a vocabulary of 60: [CLS] and [SEP] have the numbers 101 and 102 in the chapter."""
-
-    def get(self, update):
-        ids, *rest = getitem(self, update)
-        mask, segments, labels, is_random = rest
-        return ids.clamp(max=59), mask, segments, torch.where(labels > 59, 59, labels), is_random
-
-    return get
-
-
-def test_all_runs_on_one_device(encoder):
+def test_all_runs_on_one_device():
     labels = torch.full((4, 12), tune.IGNORE)
     labels[:, 3] = 7
     training.check_devices(
-        lambda: tune.PretrainingNetwork(BertModel(BertConfig(**SIZES))),
+        lambda: BertForPreTraining(BertConfig(**SIZES)),
         tune.pretraining_loss,
         lambda: (*[torch.ones(4, 12).long() for _ in range(3)], labels, torch.zeros(4).long()),
     )
