@@ -1,4 +1,4 @@
-"""Lighthouse, Google's audit of pages, as on a desktop computer: the last of `make test`, with nothing beside it."""
+"""Lighthouse, Google's audit of pages, as on a desktop computer: `make lighthouse`, with nothing else running."""
 
 import json
 import os
