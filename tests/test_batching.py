@@ -2,12 +2,13 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlib.batching import bptt_batches, last_real, length_buckets, lm_streams, pad
+from tlib.batching import bptt_batches, in_rounds, last_real, length_buckets, lm_streams, pad
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=200)
 
@@ -21,6 +22,22 @@ def test_buckets_hold_every_item_once(lengths, batch_size, epoch):
     assert sizes == [batch_size] * whole + [rest] * (rest > 0)
     ranges = sorted((min(lengths[i] for i in b), max(lengths[i] for i in b)) for b in buckets)
     assert all(one[1] <= other[0] for one, other in pairwise(ranges)), "like with like"
+
+
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(0, 3))
+def test_rounds_hold_each_item_once(items, count, seed):
+    order = in_rounds(np.random.default_rng(seed), 10 * np.arange(items), count).tolist()
+    assert len(order) == count
+    for start in range(0, count, items):
+        one = order[start : start + items]
+        assert len(set(one)) == len(one) and set(one) <= {10 * i for i in range(items)}
+
+
+def test_rounds_are_each_in_a_new_order_and_need_items():
+    order = in_rounds(np.random.default_rng(0), range(50), 150).reshape(3, 50).tolist()
+    assert len({tuple(one) for one in order}) == 3
+    with pytest.raises(ValueError, match="at least one item"):
+        in_rounds(np.random.default_rng(0), [], 3)
 
 
 @given(LENGTHS, st.integers(60, 500), st.integers(0, 3))

@@ -147,11 +147,6 @@ def test_filtering_keeps_the_surest_of_each_class(seed, per_class):
         assert not out or max(sure[out]) <= min(sure[own])
 
 
-def test_rounds_hold_each_item_equally_often():
-    found = uda.in_rounds(np.random.default_rng(0), np.array([3, 5, 8]), 8)
-    assert len(found) == 8 and sorted(found[:3]) == sorted(found[3:6]) == [3, 5, 8]
-
-
 def test_a_student_sees_neither_padding_nor_length():
     torch.manual_seed(0)
     student = uda.Student([], 16, 3).eval()

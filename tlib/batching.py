@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 from itertools import accumulate
 
+import numpy as np
 import torch
 
 
@@ -61,6 +62,20 @@ def length_buckets(
             buckets[-1].append(item)
     rng.shuffle(buckets)
     return buckets
+
+
+def in_rounds(rng: np.random.Generator, items: Sequence | np.ndarray, count: int) -> np.ndarray:
+    """`count` items: round after round of all of them, each in a new order, the last cut where the count is reached.
+
+    So training that goes many times over few items sees each equally often, up to one.
+
+    Raises:
+        ValueError: there are no items.
+    """
+    if not len(items):
+        raise ValueError("in_rounds needs at least one item to go round.")
+    rounds = -(-count // len(items))
+    return np.concatenate([rng.permutation(items) for _ in range(rounds)])[:count]
 
 
 def pad(sequences: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
