@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq --no-compile --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest -n 2 --quiet
+LIGHTHOUSE := $(BIN)/python -m pytest -m benchmark --quiet tests/site/test_lighthouse.py
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Set up again when what the environment is made of changes, and only then.
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
@@ -23,7 +24,8 @@ book: $(READY) npm ## Run every changed chapter and build the website in _build/
 test: $(READY) npm chromium bubblewrap lint ## Everything: lint, unit tests, the book, the site in a real browser
 	@$(PYTEST) -m "not site and not benchmark"
 	@$(BIN)/tlib book
-	@$(PYTEST) -m site
+	@$(PYTEST) -m site --junit-xml=_build/report/site.xml
+	@$(LIGHTHOUSE)
 
 check: $(READY) bubblewrap lint ## The part of the tests that takes under two minutes
 	@$(PYTEST) -m "not slow and not network and not site and not benchmark"
@@ -45,7 +47,7 @@ links: book ## Ask every outside page that the book links to whether it is still
 	@$(BIN)/jupyter-book build --builder linkcheck --path-output _build/links _build/stage
 
 lighthouse: book chromium ## Google's audit of three pages
-	@$(BIN)/python -m pytest -m benchmark --quiet -s tests/site/test_lighthouse.py
+	@$(LIGHTHOUSE)
 
 OLDEST := $(shell sed -nE 's/^ *"(torch|transformers)>=([0-9.]+)",$$/\1==\2/p' pyproject.toml)
 versions: npm ## Two chapters, tiny, with the oldest and the newest torch and transformers that are admitted

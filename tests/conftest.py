@@ -11,3 +11,13 @@ from hypothesis import settings  # noqa: E402 - the variables have to stand befo
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Under the results, what tests measured: they say it by `record_property("measured", ...)`."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    measured = [value for report in reports for name, value in report.user_properties if name == "measured"]
+    if measured:
+        terminalreporter.section("measured")
+        for line in sorted(measured):
+            terminalreporter.line(line)

@@ -59,7 +59,8 @@ def keep(records: Path, content: dict[str, Any]) -> None:
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A staging copy: this book's pages, a chapter of one cell, its record; MathJax needs no network."""
     shutil.copytree(ROOT / "book", tmp_path / "book", ignore=shutil.ignore_patterns("results"))
-    shutil.copy(ROOT / "_config.yml", tmp_path)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "book" / "results").mkdir()
     shutil.copy(ROOT / "book" / "results" / "grading.json", tmp_path / "book" / "results")
     (tmp_path / "notebooks").mkdir()
@@ -139,6 +140,34 @@ def test_front_page_lists_all_papers_and_links_only_finished_ones(stage: Path) -
     assert re.findall(r"\]\((parts/[^)]*)\)", page) == ["parts/1-recurrent-beginnings.md"]
 
 
+def test_front_page_has_a_mark_for_every_claim_and_names_the_refuted_ones(stage: Path) -> None:
+    generate(stage)
+    page = (stage / "book" / "index.md").read_text(encoding="utf-8")
+    anchors = ["results.html#03_ulmfit-laptop-low-shot", "results.html#03_ulmfit-laptop-two-ways"]
+    assert re.findall(r'class="mark verdict-\w+" href="([^"]+)"', page) == anchors
+    assert "2 claims so far" in page and "1 confirmed" in page and "1 refuted" in page
+    assert re.findall(r'<li><span class="verdict verdict-refuted">.*?href="([^"]+)"', page) == anchors[1:]
+
+
+def test_a_book_without_refuted_claims_does_not_speak_of_any(stage: Path) -> None:
+    keep(stage / "book" / "results", record(claim()))
+    generate(stage)
+    assert "Refuted, with" not in (stage / "book" / "index.md").read_text(encoding="utf-8")
+
+
+def test_sidebar_numbers_the_chapters_and_leaves_other_pages_alone(stage: Path) -> None:
+    before = yaml.safe_load((stage / "_toc.yml").read_text(encoding="utf-8"))
+    generate(stage)
+    after = yaml.safe_load((stage / "_toc.yml").read_text(encoding="utf-8"))
+    titles = {entry["file"]: entry.pop("title", None) for part in after["parts"] for entry in part["chapters"]}
+    assert titles["notebooks/03_ulmfit"] == "03 ULMFiT" and titles["book/results"] is None
+    assert titles["book/parts/2-transformers"] == "About this part"
+    for part in before["parts"]:
+        for entry in part["chapters"]:
+            entry.pop("title", None)
+    assert after == before
+
+
 def test_nothing_is_left_to_fill(stage: Path) -> None:
     generate(stage)
     assert not [page for page in stage.glob("book/*.md") if "% generated" in page.read_text(encoding="utf-8")]
@@ -206,7 +235,10 @@ def test_readme_table(stage: Path) -> None:
     assert rows[5] == "| 04 | BERT | Devlin et al. (2019) | planned |  |"
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(47.6, "48 s"), (250.4, "4 min 10 s"), (7500, "2 h 5 min")])
+SECONDS_IN_PRINT = [(47.6, "48 s"), (250.4, "4 min 10 s"), (299.8, "5 min"), (7200, "2 h"), (7500, "2 h 5 min")]
+
+
+@pytest.mark.parametrize(("seconds", "text"), SECONDS_IN_PRINT)
 def test_duration(seconds: float, text: str) -> None:
     assert site.duration(seconds) == text
 

@@ -82,8 +82,9 @@ def generate(stage: Path, records: Path) -> None:
     """Write everything generated into the staging copy `stage`, from the records in `records/<profile>/<chapter>.json`.
 
     Fills the marked places of the front page, the results page and the instructors' page, writes the records as files
-    to download, puts a card beneath the title of every chapter and links its terms to the glossary, sets the
-    repository's address (`GITHUB_REPOSITORY`, if set) and adds MathJax, so that pages load nothing from elsewhere.
+    to download, puts a card beneath the title of every chapter and links its terms to the glossary, numbers the
+    chapters in the table of contents, sets the repository's address (`GITHUB_REPOSITORY`, if set) and adds MathJax, so
+    that pages load nothing from elsewhere.
 
     Raises:
         SiteError: a record without a paper, a page without its marked place, a glossary without its terms, a malformed
@@ -100,6 +101,7 @@ def generate(stage: Path, records: Path) -> None:
     _fill(stage / "book/how-to/instructors.md", "grading", _render(stage, "grading.md.j2", grading=grading))
     year = yaml.safe_load((stage / "_config.yml").read_text(encoding="utf-8"))["copyright"]
     terms = _terms(stage / "book" / "glossary.md")
+    _name_chapters(stage / "_toc.yml", _chapters(parts))
     for chapter in _chapters(parts):
         notebook = stage / "notebooks" / f"{chapter.slug}.ipynb"
         if notebook.exists() and chapter.finished:
@@ -108,6 +110,18 @@ def generate(stage: Path, records: Path) -> None:
             card = {"chapter": chapter, "colab": colab, "minutes": reading_minutes(notebook), "year": year}
             _insert_card(notebook, _render(stage, "card.md.j2", **card, address=f"https://github.com/{repository}"))
     _add_mathjax(stage / "book" / "_static" / "mathjax")
+
+
+def _name_chapters(toc: Path, chapters: list[Chapter]) -> None:
+    """Give chapters numbers and short names in the table of contents: the sidebar has no room for whole titles."""
+    import yaml
+
+    names = {f"notebooks/{chapter.slug}": f"{chapter.number} {chapter.name}" for chapter in chapters}
+    contents = yaml.safe_load(toc.read_text(encoding="utf-8"))
+    for entry in (entry for part in contents.get("parts", []) for entry in part["chapters"]):
+        if entry["file"] in names:
+            entry["title"] = names[entry["file"]]
+    toc.write_text(yaml.safe_dump(contents, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _terms(page: Path) -> list[str]:
@@ -189,8 +203,8 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds} s"
     if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+        return f"{seconds // 60} min" + (f" {seconds % 60} s" if seconds % 60 else "")
+    return f"{seconds // 3600} h" + (f" {seconds % 3600 // 60} min" if seconds % 3600 >= 60 else "")
 
 
 def memory(megabytes: float) -> str:
@@ -212,7 +226,7 @@ def _render(stage: Path, template: str, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    helpers = (describe, duration, field_map, memory, plot, unit, verdict_counts)
+    helpers = (claim_rows, describe, duration, field_map, memory, plot, unit, verdict_counts)
     environment.globals.update(
         {helper.__name__: helper for helper in helpers}, PROFILES=PROFILES, SIGNS=SIGNS, PLOT_WIDTH=PLOT_WIDTH
     )

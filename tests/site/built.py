@@ -1,4 +1,4 @@
-"""Where the built site lies and which pages it has.
+"""Where the built site lies, which pages it has, and the three whose weight and speed are measured.
 
 `TLIB_SITE` names another folder of built pages than `_build/html`, for example a downloaded one.
 """
@@ -13,3 +13,6 @@ PAGES = sorted(
     for page in SITE.rglob("*.html")
     if "_static" not in page.parts and page != SITE / "index.html"  # which only leads to book/index.html
 )
+_SIZES = {page: (SITE / page).stat().st_size for page in PAGES if page.startswith("notebooks/")}
+LONGEST_CHAPTER = max(_SIZES, key=_SIZES.get, default="notebooks/04_bert.html")
+MEASURED = ["book/index.html", "book/results.html", LONGEST_CHAPTER]

@@ -1,8 +1,9 @@
 """How heavy pages are, and how soon their main text is there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from built import MEASURED
 from playwright.sync_api import Browser, Page, Response
 
 pytestmark = pytest.mark.site
@@ -19,8 +20,10 @@ def tab(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-@pytest.mark.parametrize("path", ["book/index.html", "notebooks/04_bert.html", "book/results.html"])
-def test_a_page_is_light_and_soon_there(path: str, tab: Page, server: str) -> None:
+@pytest.mark.parametrize("path", MEASURED)
+def test_a_page_is_light_and_soon_there(
+    path: str, tab: Page, server: str, record_property: Callable[[str, object], None]
+) -> None:
     """At most 1.5 MB sent on the first visit, and the largest text painted within 1.5 seconds."""
     answers: list[Response] = []
     tab.on("response", lambda answer: answers.append(answer))
@@ -29,6 +32,6 @@ def test_a_page_is_light_and_soon_there(path: str, tab: Page, server: str) -> No
     painted = tab.evaluate(MAIN_TEXT) / 1000
     weights = {answer.url: int(answer.headers["content-length"]) for answer in answers if answer.status == 200}
     heaviest = sorted(weights.items(), key=lambda item: -item[1])[:5]
-    print(f"{path}: {sum(weights.values()) / 1e6:.2f} MB, main text after {painted:.2f} s")
+    record_property("measured", f"{path}: {sum(weights.values()) / 1e6:.2f} MB, main text after {painted:.2f} s")
     assert sum(weights.values()) <= 1_500_000, heaviest
     assert painted <= 1.5
