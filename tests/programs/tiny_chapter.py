@@ -18,8 +18,8 @@ from tlib.chapter import Chapter
 ROOT, FULL = Path(__file__).parents[2], Chapter.scale
 SIZES = {
     "03_ulmfit": {
-        "max_tokens": 16, "chunk": 8, "seeds": 2, "low_shot_seeds": 4, "test_items": 24, "live_updates": 2,
-        "live_stage_2": 2, "lm_epochs": 1, "epochs_few": 1, "epochs_some": 1, "epochs_many": 1,
+        "max_tokens": 16, "chunk": 8, "seeds": 2, "low_shot_seeds": 4, "worth_seeds": 2, "test_items": 24,
+        "live_updates": 2, "live_stage_2": 2, "lm_epochs": 1, "epochs_few": 1, "epochs_some": 1, "epochs_many": 1,
     },
     "11_adapters": {
         "seeds": 2, "few_seeds": 2, "per_text": 1, "labels": 24, "updates": 1, "items": 10, "timed": 1, "requests": 4,
