@@ -42,7 +42,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         write_notebook(tmp_path, name, CELL, RECORD.format(name=name))
     monkeypatch.setenv("TLIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pipeline, "site", SimpleNamespace(generate=lambda stage, records: None))
-    monkeypatch.setattr(pipeline, "pages", SimpleNamespace(lighten=lambda html: None))
+    monkeypatch.setattr(pipeline, "pages", SimpleNamespace(finish=lambda html: None))
     return Project(tmp_path)
 
 

@@ -168,9 +168,27 @@ def test_sidebar_numbers_the_chapters_and_leaves_other_pages_alone(stage: Path) 
     assert after == before
 
 
+def test_a_part_lists_its_chapters(stage: Path) -> None:
+    generate(stage)
+    page = (stage / "book" / "parts" / "1-recurrent-beginnings.md").read_text(encoding="utf-8")
+    assert page.count('<li class="planned">') == 2 and page.count('<li class="finished">') == 1
+    assert re.findall(r'href="([^"]+\.html)"', page) == ["../../notebooks/03_ulmfit.html"]
+
+
+def test_hints_are_folded(stage: Path) -> None:
+    notebook = stage / "notebooks" / "03_ulmfit.ipynb"
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    text = "### Exercise 1\n\nPool the states. *Hint:* mind the *padding*."
+    content["cells"].append({"cell_type": "markdown", "id": "a-text", "metadata": {}, "source": text})
+    notebook.write_text(json.dumps(content), encoding="utf-8")
+    generate(stage)
+    (folded,) = [cell for cell in json.loads(notebook.read_text("utf-8"))["cells"] if cell["id"] == "a-text"]
+    assert folded["source"].endswith("Pool the states.\n\n:::{dropdown} Hint\nmind the *padding*.\n:::")
+
+
 def test_nothing_is_left_to_fill(stage: Path) -> None:
     generate(stage)
-    assert not [page for page in stage.glob("book/*.md") if "% generated" in page.read_text(encoding="utf-8")]
+    assert not [page for page in stage.glob("book/**/*.md") if "% generated" in page.read_text(encoding="utf-8")]
 
 
 def test_card_stands_beneath_the_title_and_names_no_other_site_for_an_image(stage: Path) -> None:

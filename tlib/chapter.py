@@ -148,8 +148,9 @@ class Chapter:
         target, committed = paths.results(self.profile) / name, _committed(self.profile, name)
         accept, known = os.environ.get("TLIB_ACCEPT") == "1", bool(committed and committed.exists())
         found = compare(record, read_record(committed)) if known and not accept else []
+        decided = [difference for difference in found if difference.severity != "info"]
         failed = [difference for difference in found if difference.severity == "fail"]
-        if target != committed or all(difference.severity == "info" for difference in found):
+        if target != committed or not decided:
             write_record(target, record)
         if accept and committed:
             write_record(committed, record)
@@ -157,7 +158,7 @@ class Chapter:
             remedy = f"If this is meant, accept it with: tlib run {self.slug} --profile {self.profile} --accept"
             raise ChapterError("\n".join(["The record differs from the committed one:", *_lines(failed), remedy]))
         verdicts = "accepted" if accept else "as committed" if known else "not committed yet"
-        print("\n".join([f"{len(self.claims)} claims tested and recorded, their verdicts {verdicts}.", *_lines(found)]))
+        print(f"{len(self.claims)} claims tested and recorded, their verdicts {verdicts}.", *_lines(decided), sep="\n")
 
     def record(self) -> dict[str, Any]:
         """The record of this run so far; RuntimeError if a claim was not tested yet."""

@@ -252,7 +252,7 @@ def _build_site(project: Project, stage: Path) -> Path:
         plain = re.sub(r"\x1b\[[\d;]*m", "", built.stdout)
         problems = [line for line in plain.splitlines() if "WARNING" in line or "ERROR" in line]
         raise BookError("the site was not built:\n" + ("\n".join(problems) or plain[-4000:]))
-    pages.lighten(output / "_build" / "html")
+    pages.finish(output / "_build" / "html")
     key_file.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)
     (output / "_build" / "html").rename(html)

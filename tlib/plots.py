@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BLUE, VERMILION, GREEN, PURPLE, BROWN, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7A3B00", "#000000"
 GREY = "#595959"
-MARKS = {"confirmed": ("o", GREEN), "inconclusive": ("D", GREY), "refuted": ("X", VERMILION)}
+MARKS = {"confirmed": ("o", "#1d6b3a"), "inconclusive": ("D", "#7a5200"), "refuted": ("X", "#a3341f")}  # book.css's
 
 
 def style() -> None:

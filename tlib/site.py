@@ -81,10 +81,10 @@ class Part:
 def generate(stage: Path, records: Path) -> None:
     """Write everything generated into the staging copy `stage`, from the records in `records/<profile>/<chapter>.json`.
 
-    Fills the marked places of the front page, the results page and the instructors' page, writes the records as files
-    to download, puts a card beneath the title of every chapter and links its terms to the glossary, numbers the
-    chapters in the table of contents, sets the repository's address (`GITHUB_REPOSITORY`, if set) and adds MathJax, so
-    that pages load nothing from elsewhere.
+    Fills the marked places of the front page, the parts' pages, the results page and the instructors' page, writes the
+    records as files to download, puts a card beneath the title of every chapter, links its terms to the glossary and
+    folds its hints, numbers the chapters in the table of contents, sets the repository's address (`GITHUB_REPOSITORY`,
+    if set) and adds MathJax, so that pages load nothing from elsewhere.
 
     Raises:
         SiteError: a record without a paper, a page without its marked place, a glossary without its terms, a malformed
@@ -96,6 +96,9 @@ def generate(stage: Path, records: Path) -> None:
     repository = _set_repository(stage)
     for name, page in (("claims", "index.md"), ("papers", "index.md"), ("map", "index.md"), ("results", "results.md")):
         _fill(stage / "book" / page, name, _render(stage, f"{name}.md.j2", parts=parts))
+    for part in parts:
+        if (page := stage / "book" / f"{part.page}.md").exists():
+            _fill(page, "chapters", _render(stage, "part.md.j2", part=part))
     _write_downloads(parts, stage / "book" / "_static" / "records")
     grading = json.loads((records / "grading.json").read_text(encoding="utf-8"))
     _fill(stage / "book/how-to/instructors.md", "grading", _render(stage, "grading.md.j2", grading=grading))
@@ -106,6 +109,7 @@ def generate(stage: Path, records: Path) -> None:
         notebook = stage / "notebooks" / f"{chapter.slug}.ipynb"
         if notebook.exists() and chapter.finished:
             glossary.link_notebook(notebook, terms)
+            _fold_hints(notebook)
             colab = f"https://colab.research.google.com/github/{repository}/blob/colab/notebooks/{notebook.name}"
             card = {"chapter": chapter, "colab": colab, "minutes": reading_minutes(notebook), "year": year}
             _insert_card(notebook, _render(stage, "card.md.j2", **card, address=f"https://github.com/{repository}"))
@@ -247,6 +251,16 @@ def _insert_card(notebook: Path, card: str) -> None:
     content = json.loads(notebook.read_text(encoding="utf-8"))
     cell = {"cell_type": "markdown", "id": "chapter-card", "metadata": {}, "source": card}
     content["cells"].insert(1, cell)
+    notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _fold_hints(notebook: Path) -> None:
+    """Fold the hint of each exercise, so that a reader can try without it."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = "".join(cell["source"])
+            cell["source"] = re.sub(r"\s*\*Hint:\* (.+)", r"\n\n:::{dropdown} Hint\n\1\n:::", text)
     notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -27,6 +27,41 @@ document.addEventListener("DOMContentLoaded", () =>
   reachByKeyboard(".pst-scrollable-table-container, .cell_output .output")
 );
 
+// A link into a page leads astray when formulas above its target are set after the jump: so jump again, unless the
+// reader has moved on meanwhile or only reloads the page.
+let readerMoved = performance.getEntriesByType("navigation")[0]?.type === "reload";
+for (const move of ["wheel", "touchstart", "pointerdown", "keydown"])
+  addEventListener(move, () => (readerMoved = true), { once: true, passive: true });
+const goToTarget = () => {
+  if (!readerMoved && location.hash)
+    document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView({ behavior: "instant" });
+};
+addEventListener("load", goToTarget);
+
+// Paper is white, and nothing on it unfolds.
+let shownOnScreen;
+addEventListener("beforeprint", () => {
+  const folded = [...document.querySelectorAll("article details.sd-dropdown:not([open])")];
+  shownOnScreen = { theme: document.documentElement.dataset.theme, folded };
+  document.documentElement.dataset.theme = "light";
+  folded.forEach((details) => (details.open = true));
+});
+addEventListener("afterprint", () => {
+  document.documentElement.dataset.theme = shownOnScreen.theme;
+  shownOnScreen.folded.forEach((details) => (details.open = false));
+});
+
+// What the search shows of a page is its prose, without the page's furniture, what code printed, and formulas.
+document.addEventListener("DOMContentLoaded", () => {
+  if (typeof Search === "undefined") return;
+  Search.htmlToText = (html, anchor) => {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    page.querySelectorAll(".headerlink, script, style, pre, .cell_output, .chapter-card").forEach((node) => node.remove());
+    page.querySelectorAll(".math").forEach((formula) => formula.replaceWith("…"));
+    return ((anchor && page.querySelector(anchor)) || page.querySelector("article"))?.textContent ?? "";
+  };
+});
+
 // Of MathJax only what setting formulas and reading them aloud needs, not its menu. Formulas are set a few at a time, so
 // that a page with hundreds of them answers in between.
 const FORMULAS_AT_ONCE = 8;
@@ -41,6 +76,8 @@ window.MathJax = {
         await new Promise((done) => setTimeout(done));
       }
       reachByKeyboard('mjx-container[display="true"]');
+      goToTarget();
+      requestAnimationFrame(goToTarget);
     },
   },
 };
@@ -52,13 +89,17 @@ document.addEventListener("DOMContentLoaded", () => {
   const form = document.createElement("form");
   form.className = "claim-filter";
   form.setAttribute("aria-label", "Filter the claims");
-  const choices = ["verdict", "chapter", "profile"].map((facet) => {
+  const values = (facet) => [...new Set(claims.map((claim) => claim.dataset[facet]))].sort();
+  const facets = ["verdict", "chapter", "profile"].filter((facet) => values(facet).length > 1);
+  const asked = new URLSearchParams(location.search);
+  const choices = facets.map((facet) => {
     const label = form.appendChild(document.createElement("label"));
     label.textContent = facet[0].toUpperCase() + facet.slice(1);
     const select = label.appendChild(document.createElement("select"));
     select.name = facet;
     select.add(new Option("all", ""));
-    [...new Set(claims.map((claim) => claim.dataset[facet]))].sort().forEach((value) => select.add(new Option(value)));
+    values(facet).forEach((value) => select.add(new Option(value)));
+    if (values(facet).includes(asked.get(facet))) select.value = asked.get(facet);
     return select;
   });
   const count = form.appendChild(document.createElement("output"));
@@ -72,7 +113,20 @@ document.addEventListener("DOMContentLoaded", () => {
     });
     count.textContent = `${shown.length} of ${claims.length} claims`;
   };
-  form.addEventListener("change", show);
+  const remember = () => {
+    const address = new URL(location);
+    address.search = new URLSearchParams(choices.filter(({ value }) => value).map(({ name, value }) => [name, value]));
+    history.replaceState(null, "", address);
+  };
+  form.addEventListener("change", () => (show(), remember()));
+  addEventListener("hashchange", () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target?.closest("[hidden]")) return;
+    choices.forEach((select) => (select.value = ""));
+    show();
+    remember();
+    target.scrollIntoView({ behavior: "instant" });
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   claims[0].closest("section").before(form);
   show();

@@ -21,7 +21,7 @@ PROSE = """() => {
   article.querySelectorAll('pre, code, .math, mjx-container, svg, style, script').forEach(node => node.remove());
   return article.textContent;
 }"""
-MARKUP = r"\{[a-z:-]+\}`|\{[.#]|\$\$|\\begin\{|\\\(|\*\*|^% |^:::|```|\]\("
+MARKUP = r"\{[a-z:-]+\}`|\{[.#]|\$[^\d\s]|\\begin\{|\\\(|\*\*|^% |^:::|```|\]\("
 
 HEIGHT = "document.documentElement.scrollHeight"
 # Formulas that MathJax did not set, or set with an error.
