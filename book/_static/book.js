@@ -90,9 +90,8 @@ document.addEventListener("DOMContentLoaded", () => {
   form.className = "claim-filter";
   form.setAttribute("aria-label", "Filter the claims");
   const values = (facet) => [...new Set(claims.map((claim) => claim.dataset[facet]))].sort();
-  const facets = ["verdict", "chapter", "profile"].filter((facet) => values(facet).length > 1);
   const asked = new URLSearchParams(location.search);
-  const choices = facets.map((facet) => {
+  const choices = ["verdict", "chapter", "profile"].map((facet) => {
     const label = form.appendChild(document.createElement("label"));
     label.textContent = facet[0].toUpperCase() + facet.slice(1);
     const select = label.appendChild(document.createElement("select"));
