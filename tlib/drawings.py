@@ -44,7 +44,7 @@ def field_map(parts: list[Part]) -> dict[str, Any]:
     """
     chapters = [chapter for part in parts for chapter in part.chapters]
     years = sorted({chapter.year for chapter in chapters})
-    column, row, box = 114, 38, (104, 28)
+    column, row, box = 108, 38, (99, 28)
     middle = box[1] // 2
     bands, places, y = [], {}, 34
     for part in parts:
