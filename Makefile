@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq --no-compile --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest -n 2 --quiet
-LIGHTHOUSE := $(BIN)/python -m pytest -m benchmark --quiet tests/site/test_lighthouse.py
+MEASURE := $(BIN)/python -m pytest -m benchmark --quiet tests/site --junit-xml=_build/report/measured.xml
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Set up again when what the environment is made of changes, and only then.
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
@@ -25,7 +25,7 @@ test: $(READY) npm chromium bubblewrap lint ## Everything: lint, unit tests, the
 	@$(PYTEST) -m "not site and not benchmark"
 	@$(BIN)/tlib book
 	@$(PYTEST) -m site --junit-xml=_build/report/site.xml
-	@$(LIGHTHOUSE)
+	@$(MEASURE)
 
 check: $(READY) bubblewrap lint ## The part of the tests that takes under two minutes
 	@$(PYTEST) -m "not slow and not network and not site and not benchmark"
@@ -46,8 +46,8 @@ pdf: book chromium ## Print the book, about 250 pages: _build/transfer-learning-
 links: book ## Ask every outside page that the book links to whether it is still there (once a week is enough)
 	@$(BIN)/jupyter-book build --builder linkcheck --path-output _build/links _build/stage
 
-lighthouse: book chromium ## Google's audit of three pages
-	@$(LIGHTHOUSE)
+lighthouse: book chromium ## Google's audit of three pages, their weight and their speed
+	@$(MEASURE)
 
 OLDEST := $(shell sed -nE 's/^ *"(torch|transformers)>=([0-9.]+)",$$/\1==\2/p' pyproject.toml)
 versions: npm ## Two chapters, tiny, with the oldest and the newest torch and transformers that are admitted

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from built import SITE
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tlib.data import archives, sources
 from tlib.data.catalogue import Archive
@@ -88,6 +88,14 @@ def browser(chromium: str) -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
         yield started
         started.close()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Page]:
+    """A tab as wide as a laptop's, with nothing kept from earlier pages."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The site by keyboard alone: what can be clicked can be reached with Tab, is seen to have the focus, and works."""
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 pytestmark = pytest.mark.site
 
@@ -24,13 +24,6 @@ MISSED = """controls => [...document.querySelectorAll(controls)]
   .map(node => node.outerHTML.slice(0, 120))"""
 
 
-@pytest.fixture
-def page(browser: Browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    yield context.new_page()
-    context.close()
-
-
 def tab_through(page: Page) -> list[str]:
     """Press Tab until nothing new gets the focus; returns the elements that do not show it."""
     unseen, repeats = [], 0
@@ -44,26 +37,26 @@ def tab_through(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("path", ["book/index.html", "book/results.html", "notebooks/03_ulmfit.html"])
-def test_tab_reaches_everything_and_shows_where_it_is(path: str, page: Page, server: str) -> None:
-    page.goto(f"{server}/{path}")
-    assert tab_through(page) == []
-    assert page.evaluate(MISSED, CONTROLS) == []
+def test_tab_reaches_everything_and_shows_where_it_is(path: str, tab: Page, server: str) -> None:
+    tab.goto(f"{server}/{path}")
+    assert tab_through(tab) == []
+    assert tab.evaluate(MISSED, CONTROLS) == []
 
 
-def test_the_filter_of_the_results_works_without_a_mouse(page: Page, server: str) -> None:
-    page.goto(f"{server}/book/results.html")
-    count = page.locator(".claim-filter output")
+def test_the_filter_of_the_results_works_without_a_mouse(tab: Page, server: str) -> None:
+    tab.goto(f"{server}/book/results.html")
+    count = tab.locator(".claim-filter output")
     before = count.inner_text()
-    page.locator(".claim-filter select").first.focus()
-    page.keyboard.press("ArrowDown")
+    tab.locator(".claim-filter select").first.focus()
+    tab.keyboard.press("ArrowDown")
     assert count.inner_text() != before
-    page.keyboard.press("ArrowUp")
+    tab.keyboard.press("ArrowUp")
     assert count.inner_text() == before
 
 
-def test_answers_unfold_by_keyboard(page: Page, server: str) -> None:
-    page.goto(f"{server}/notebooks/03_ulmfit.html")
-    answer = page.locator("details.sd-dropdown").first
+def test_answers_unfold_by_keyboard(tab: Page, server: str) -> None:
+    tab.goto(f"{server}/notebooks/03_ulmfit.html")
+    answer = tab.locator("details.sd-dropdown").first
     answer.locator("summary").focus()
-    page.keyboard.press("Enter")
+    tab.keyboard.press("Enter")
     assert answer.get_attribute("open") is not None

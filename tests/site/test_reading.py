@@ -1,20 +1,10 @@
 """What scripts do for a reader: the claims' filter, links into a chapter, paper, the search."""
 
-from collections.abc import Iterator
-
 import pytest
 from built import LONGEST_CHAPTER
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 pytestmark = pytest.mark.site
-
-
-@pytest.fixture
-def tab(browser: Browser) -> Iterator[Page]:
-    """A dark tab."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="dark")
-    yield context.new_page()
-    context.close()
 
 
 def test_the_filter_is_part_of_the_address_and_hides_no_target(tab: Page, server: str) -> None:
@@ -43,6 +33,7 @@ def test_a_link_into_a_chapter_leads_there(tab: Page, server: str) -> None:
 
 
 def test_paper_is_white_and_unfolded(tab: Page, server: str) -> None:
+    tab.emulate_media(color_scheme="dark")
     tab.goto(f"{server}/{LONGEST_CHAPTER}", wait_until="load")
     state = """() => [document.documentElement.dataset.theme,
       document.querySelectorAll('article details.sd-dropdown:not([open])').length]"""

@@ -1,23 +1,15 @@
-"""How heavy pages are, and how soon their main text is there."""
+"""How heavy pages are, and how soon their main text is there: measured last, with nothing beside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from built import MEASURED
-from playwright.sync_api import Browser, Page, Response
+from playwright.sync_api import Page, Response
 
-pytestmark = pytest.mark.site
+pytestmark = pytest.mark.benchmark
 
 MAIN_TEXT = """() => new Promise(resolve => new PerformanceObserver(
   list => resolve(list.getEntries().at(-1).startTime)).observe({type: 'largest-contentful-paint', buffered: true}))"""
-
-
-@pytest.fixture
-def tab(browser: Browser) -> Iterator[Page]:
-    """A tab with nothing kept from earlier pages."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    yield context.new_page()
-    context.close()
 
 
 @pytest.mark.parametrize("path", MEASURED)
