@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq --no-compile --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest -n 2 --quiet
-MEASURE := $(BIN)/python -m pytest -m benchmark --quiet tests/site --junit-xml=_build/report/measured.xml
+MEASURE := $(BIN)/python -m pytest -m benchmark --quiet tests/site -o junit_family=xunit1 --junit-xml=_build/report/measured.xml
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Set up again when what the environment is made of changes, and only then.
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
